@@ -1,0 +1,111 @@
+"""What is said to models and what they answer: plain values, no behaviour.
+
+They are requests and answers only; who answers, at what price and whether it may be asked
+is decided by ``router/`` and ``guard/``.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    """Base of every stored, sent or shown type: immutable, and unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Role = Literal["compile", "repair", "join", "replan", "answer", "agent"]
+"""What a model call is for; the router chooses by it. ``agent`` is a call made by a user's own code."""
+
+
+class Message(Frozen):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ModelRequest(Frozen):
+    """One model call, independent of who answers it."""
+
+    messages: tuple[Message, ...]
+    role: Role = "agent"
+    max_tokens: Annotated[int, Field(gt=0)] = 512
+    """Upper bound of generated tokens; the ledger reserves it before the call."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    grammar: str | None = None
+    """GBNF; honoured by models whose info says so, otherwise dropped (the caller validates anyway)."""
+    json_schema: dict[str, Any] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20)] = 0
+    """How many alternatives per token to report; 0 reports none."""
+
+
+class Usage(Frozen):
+    """Tokens of one or several calls. ``prompt`` includes ``cached``."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+    @property
+    def total(self) -> int:
+        """Tokens that count against ``--max-tokens``."""
+        return self.prompt + self.completion
+
+    def __add__(self, other: Usage) -> Usage:
+        """Sum field by field."""
+        return Usage(
+            prompt=self.prompt + other.prompt,
+            cached=self.cached + other.cached,
+            completion=self.completion + other.completion,
+        )
+
+
+class TokenLogprob(Frozen):
+    """One generated token with its log-probability and the alternatives asked for."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+class Completion(Frozen):
+    """A model's whole answer."""
+
+    text: str
+    model: str
+    usage: Usage = Usage()
+    finish: Literal["stop", "length"] = "stop"
+    logprobs: tuple[TokenLogprob, ...] = ()
+    ttft: float = 0.0
+    """Seconds to the first token."""
+    seconds: float = 0.0
+
+
+class ModelInfo(Frozen):
+    """What the router knows of a model before calling it."""
+
+    name: str
+    kind: Literal["local", "openai", "litellm", "scripted"] = "local"
+    tier: Literal["tiny", "small", "medium", "large"] = "small"
+    """Size class: tiny under 0.4B parameters, small under 4B, medium under 40B, large above."""
+    context: int = 4096
+    """Tokens of prompt and answer together."""
+    input_price: Decimal = Decimal(0)
+    """Dollars per prompt token."""
+    output_price: Decimal = Decimal(0)
+    """Dollars per generated token."""
+    grammar: bool = False
+    """Honours ``ModelRequest.grammar``."""
+    json_schema: bool = False
+    logprobs: bool = False
+    embeds: bool = False
+    """An embedding model: it never answers a ModelRequest."""
+    seconds_per_token: float | None = None
+    """Generated-token latency where it is known; used to predict a plan's time."""

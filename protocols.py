@@ -1,0 +1,224 @@
+"""The seams: what the rooms promise one another without knowing one another.
+
+``agents/`` hands implementations over. Every Protocol is small enough to be implemented by a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from .events import Event
+from .messages import Completion, Message, ModelInfo, ModelRequest
+from .steps import Hint, Limits, Node, Plan, Step, StepKey, StepResult, ToolSpec, Trajectory, Verdict
+
+Emit: TypeAlias = Callable[[Event], None]
+"""Takes an event at once; never blocks, never raises."""
+
+
+@dataclass(slots=True)
+class Ctx:
+    """What travels beside every step of a run."""
+
+    run: str
+    workspace: Path
+    """Absolute and resolved; tools do not leave it."""
+    emit: Emit
+    limits: Limits = field(default_factory=Limits)
+
+
+Handler: TypeAlias = Callable[[Step, Ctx], Awaitable[StepResult]]
+"""One floor of the pipeline. Returns failures as values; raises only when cancelled."""
+
+
+class Model(Protocol):
+    """Something that completes a conversation."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What it is and costs."""
+
+    async def complete(
+        self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None
+    ) -> Completion:
+        """Answer. ``on_text`` receives text as it comes. Cancelling the call stops the generation.
+
+        Raises ModelUnavailable when nobody answers, ContextTooLong before sending when it cannot fit.
+        """
+
+    async def count(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt that ``messages`` make, never fewer than will be billed."""
+
+
+class ModelSource(Protocol):
+    """A set of models that can be opened by name."""
+
+    def infos(self) -> Sequence[ModelInfo]:
+        """What could be opened here, without loading anything."""
+
+    async def open(self, name: str) -> Model:
+        """Open it; ModelUnavailable when it cannot answer now, UnknownName when it is not of this source."""
+
+
+class Embedder(Protocol):
+    """Text to vectors."""
+
+    @property
+    def id(self) -> str:
+        """Name and hash; vectors of different ids are never compared."""
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Unit vectors, one per text, independent of the batch. Blocking: call it in a thread."""
+
+
+class Tool(Protocol):
+    """One typed callable."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """Its description."""
+
+    async def call(self, args: Mapping[str, Any], ctx: Ctx, step: Step) -> Any:
+        """Run it with validated arguments and return JSON data. Raises ToolError, ToolRetry."""
+
+    async def check(self, args: Mapping[str, Any], ctx: Ctx) -> list[str]:
+        """Problems that can be seen before running; values still to come are ``Pending``."""
+
+
+class Pending(NamedTuple):
+    """Stands for an earlier result that a check cannot know yet."""
+
+    ref: str
+    """As written, e.g. ``$1.name``."""
+
+
+class Toolset(Protocol):
+    """Tools by name, with what a planner should know of their surroundings."""
+
+    def specs(self) -> Sequence[ToolSpec]:
+        """Every tool, in a stable order."""
+
+    async def call(self, step: Step, ctx: Ctx) -> Any:
+        """Validate the arguments and run. Raises UnknownName, ArgumentsInvalid, ToolError."""
+
+    async def check(self, tool: str, args: Mapping[str, Any], ctx: Ctx) -> list[str]:
+        """Problems of a planned call, worded for a model: what is wrong, what exists instead."""
+
+    async def brief(self, ctx: Ctx) -> str:
+        """What there is to work on (files, tables, columns, a few values), for the planner's prompt."""
+
+
+class Journal(Protocol):
+    """What happened in a run, durably. Only ``record`` writes it."""
+
+    async def recorded(self, run: str) -> Mapping[StepKey, Recorded]:
+        """Every step of the run that left a trace, by key; the newest attempt of each."""
+
+    async def intend(self, step: Step) -> None:
+        """Write that an effect begins; durable when it returns."""
+
+    async def commit(self, step: Step, result: StepResult) -> None:
+        """Write the result and its settlements in one transaction; durable when it returns."""
+
+
+class Recorded(NamedTuple):
+    """A step's trace in the journal."""
+
+    digest: str
+    attempt: int
+    result: StepResult | None
+    """None: intended, outcome unknown."""
+
+
+class Amount(NamedTuple):
+    """Money and tokens."""
+
+    cost: Decimal
+    """Dollars."""
+    tokens: int
+
+
+class Ledger(Protocol):
+    """Atomic rows of what a run has reserved and spent."""
+
+    async def reserve(self, key: StepKey, ask: Amount, admit: Callable[[Amount], None]) -> str:
+        """Reserve ``ask`` and return the reservation's id.
+
+        ``admit`` is called with what would be committed (spent, reserved and ``ask``) inside the
+        transaction; whatever it raises is raised here and nothing is reserved.
+        """
+
+    async def settle(self, reservation: str, spent: Amount) -> None:
+        """Replace a reservation by what was spent, outside a journal commit."""
+
+    async def spent(self, run: str) -> Amount:
+        """Settled and still reserved amounts of a run together."""
+
+
+class Gate(Protocol):
+    """Judges calls."""
+
+    async def judge(self, step: Step, spec: ToolSpec, ctx: Ctx) -> Verdict:
+        """Decide on one call with its real values. An exception counts as deny."""
+
+    async def review(self, plan: Plan, specs: Mapping[str, ToolSpec], ctx: Ctx) -> Mapping[str, Verdict]:
+        """Decide on a plan before it runs, by node id, as far as literals tell."""
+
+
+class Approvals(Protocol):
+    """Questions to people and their answers, kept with the run."""
+
+    async def find(self, key: StepKey, digest: str) -> bool | None:
+        """True or False when a person has decided on exactly this call, None when not."""
+
+    async def ask(self, key: StepKey, digest: str, tool: str, reason: str, preview: str) -> str:
+        """Put the question and return its id; the same question keeps its id."""
+
+
+class Approver(Protocol):
+    """A person, or what stands for one, who can be asked now."""
+
+    async def decide(self, step: Step, spec: ToolSpec, verdict: Verdict, preview: str) -> bool | None:
+        """True to allow, False to deny, None when nobody is there (the run then waits)."""
+
+
+class Recall(Protocol):
+    """Earlier trajectories, findable again."""
+
+    async def recall(self, task: str, catalogue: str, *, limit: int = 2) -> Sequence[Hint]:
+        """Most similar finished tasks first."""
+
+    async def learn(self, trajectory: Trajectory) -> None:
+        """Keep a finished run."""
+
+
+class Executor(Protocol):
+    """Where the body of a call runs: in this process, in a pool, on other machines."""
+
+    async def run(self, call: Callable[[], Awaitable[Any]], step: Step) -> Any:
+        """Run ``call`` for ``step`` and return its value; the caller keeps time and cancels."""
+
+
+class Sink(Protocol):
+    """Receives every event of a run."""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event; must not block."""
+
+    def close(self) -> None:
+        """Flush and end."""
+
+
+class Planner(Protocol):
+    """Words to a plan."""
+
+    async def compile(
+        self, task: str, *, hints: Sequence[Hint] = (), brief: str = "", on_node: Callable[[Node], None] | None = None
+    ) -> Plan:
+        """Return a valid plan, or one with a ``refusal``. ``on_node`` receives each line as it is complete.
+
+        Raises PlanInvalid when the repair rounds did not mend it.
+        """

@@ -1,0 +1,173 @@
+"""Settings: defaults, then ``shuntyard.toml``, then ``SHUNTYARD_*``, then flags; later wins.
+
+The file is looked for in the working folder and its parents. Unknown keys are errors, because a
+misspelt limit that is silently ignored costs money.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from .errors import SettingsInvalid
+from .messages import Frozen
+
+FILE = "shuntyard.toml"
+
+
+class RemoteModel(Frozen):
+    """A model behind a URL or a provider."""
+
+    model: str = ""
+    """Its name there; for providers the litellm name, e.g. ``anthropic/claude-sonnet-4-5``."""
+    url: str = ""
+    """OpenAI-compatible base URL, e.g. ``http://127.0.0.1:8080/v1``; empty means a provider through litellm."""
+    key_env: str = ""
+    """Environment variable that holds the key; keys themselves never stand in the file."""
+    tier: Literal["tiny", "small", "medium", "large"] = "large"
+    context: int = 32768
+    input_price: Decimal | None = None
+    """Dollars per million prompt tokens; None takes the provider's list price."""
+    output_price: Decimal | None = None
+
+
+class RuleSettings(Frozen):
+    """One policy rule; the first that matches decides."""
+
+    tool: str = "*"
+    """Glob over tool names."""
+    args: dict[str, str] = {}
+    """Glob per argument that must match its text; an absent argument never matches."""
+    effect: Literal["read", "write", "external", "*"] = "*"
+    decision: Literal["allow", "deny", "ask"]
+    reason: str = ""
+    name: str = ""
+
+
+class Settings(Frozen):
+    """Everything that can be set; the names are those of the TOML keys and, upper-cased, of ``SHUNTYARD_*``."""
+
+    home: Path | None = None
+    """Folder of the database; None takes the platform's data folder."""
+    cache: Path | None = None
+    """Folder of model files; None takes the platform's cache folder."""
+    workspace: Path = Path()
+    model: str = ""
+    """Model for every role; empty lets the router choose."""
+    fallback: tuple[str, ...] = ()
+    """Models to try after the chosen one, in order."""
+    tools: tuple[str, ...] = ()
+    """Files (``tools.py``) or modules with ``@tool`` functions."""
+    allow_http: tuple[str, ...] = ()
+    """Hosts that ``http_get`` may fetch from, as globs; none by default."""
+    approve: tuple[str, ...] = ()
+    """Tool names whose ``ask`` is answered with yes; ``*`` for all."""
+    max_cost: Annotated[Decimal, Field(ge=0)] | None = None
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    deadline: Annotated[float, Field(ge=0)] | None = None
+    concurrency: Annotated[int, Field(gt=0, le=1024)] = 16
+    memory: bool = True
+    """Recall earlier tasks and learn from this one."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of the local engine; 0 takes the number of cores, at most 8."""
+    idle_minutes: Annotated[float, Field(gt=0)] = 10
+    """The local engine stops after this much idleness."""
+    models: dict[str, RemoteModel] = {}
+    rules: tuple[RuleSettings, ...] = ()
+
+
+def load(overrides: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> Settings:
+    """Return the settings in force in ``folder`` (default: the working folder).
+
+    Raises SettingsInvalid, naming the file or variable, the key, the value and what would be right.
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    path = _find(folder or Path.cwd())
+    if path is not None:
+        for key, value in _read(path).items():
+            values[key] = value
+            origin[key] = str(path)
+    for key in Settings.model_fields:
+        text = os.environ.get(f"SHUNTYARD_{key.upper()}")
+        if text is not None:
+            values[key] = _from_text(key, text)
+            origin[key] = f"SHUNTYARD_{key.upper()}"
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            values[key] = value
+            origin[key] = f"--{key.replace('_', '-')}"
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsInvalid(_explain(error, origin)) from None
+
+
+def _find(folder: Path) -> Path | None:
+    for place in (folder, *folder.resolve().parents):
+        if (place / FILE).is_file():
+            return place / FILE
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsInvalid(f"{path}: not valid TOML: {error}; mend that line.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path}: cannot be read: {error}; mend or remove the file.") from None
+
+
+def _from_text(key: str, text: str) -> Any:
+    annotation = str(Settings.model_fields[key].annotation)
+    if annotation.startswith("tuple[str"):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if annotation.startswith(("dict", "tuple")):
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsInvalid(
+                f"SHUNTYARD_{key.upper()}={text!r} is not a TOML value: {error}; put it into {FILE} instead."
+            ) from None
+    return text
+
+
+def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
+    parts = []
+    for item in error.errors():
+        key = str(item["loc"][0]) if item["loc"] else ""
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            import difflib
+
+            near = difflib.get_close_matches(key, list(Settings.model_fields), n=1)
+            mend = f"did you mean {near[0]!r}?" if near else "remove it."
+            parts.append(f"{origin.get(key, FILE)}: unknown key {where!r}; {mend}")
+        else:
+            parts.append(f"{origin.get(key, FILE)}: {where} = {item['input']!r}: {item['msg']}; correct it.")
+    return " ".join(parts)
+
+
+def home(settings: Settings) -> Path:
+    """Return the folder of the database: ``settings.home`` or the platform's data folder."""
+    if settings.home is not None:
+        return settings.home.expanduser().absolute()
+    from platformdirs import user_data_path
+
+    return user_data_path("shuntyard", appauthor=False)
+
+
+def cache(settings: Settings) -> Path:
+    """Return the folder of model files: ``settings.cache`` or the platform's cache folder."""
+    if settings.cache is not None:
+        return settings.cache.expanduser().absolute()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("shuntyard", appauthor=False)

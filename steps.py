@@ -1,0 +1,332 @@
+"""Task, Plan, Node, Step and their results: what is planned, what travels the road, what is kept.
+
+A ``Plan`` is data that memory stores and guards authorise. A ``Step`` is one attempt at one node (or
+one model call) on its way through ``record(guard(budget(dispatch)))``; it is not stored, its key and
+digest are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, JsonValue
+
+from .messages import Frozen, ModelRequest, Usage
+
+
+class Effect(StrEnum):
+    """What a tool does to the world; decides when it may start and what a crash means."""
+
+    READ = "read"
+    """Changes nothing: may start while the plan is written, may be repeated."""
+    WRITE = "write"
+    """Changes the workspace: waits for the authorised plan, at most once."""
+    EXTERNAL = "external"
+    """Reaches beyond this machine or runs arbitrary code: as WRITE, and outside any undo."""
+
+
+class ToolSpec(Frozen):
+    """All that a planner, a guard and a person need to know of a tool."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    description: str
+    """One or two sentences for the model and the person; the first says what the result is."""
+    parameters: dict[str, Any]
+    """JSON schema of an object; order of properties is the order of writing."""
+    returns: dict[str, Any] | None = None
+    effect: Effect = Effect.READ
+    idempotent: bool = False
+    """Doing it twice equals doing it once: a node in doubt is simply run again."""
+    binds: tuple[str, ...] = ()
+    """Parameters that take a ``Bound`` when they mention earlier results: values travel beside the
+    text (SQL parameters, variables of an expression), never inside it."""
+    paths: tuple[str, ...] = ()
+    """Parameters that are paths in the workspace; the guard judges them resolved."""
+    seconds: float = 0.05
+    """Typical duration, for predictions."""
+    cost: Decimal = Decimal(0)
+    """Dollars per call."""
+    timeout: float = 60.0
+    """Seconds after which a call is given up."""
+
+
+Source = Literal["task", "memory", "model", "tool", "person"]
+
+
+class Label(Frozen):
+    """Where a value came from. Untrusted as soon as a tool's reading is in it."""
+
+    sources: tuple[Source, ...] = ()
+    tools: tuple[str, ...] = ()
+    """Names of the tools whose results flowed in."""
+
+    @property
+    def trusted(self) -> bool:
+        """True while no tool result and no unverified memory is in the value."""
+        return not ({"tool", "memory"} & set(self.sources))
+
+    def join(self, *others: Label) -> Label:
+        """The label of a value made from this one and ``others``."""
+        sources = dict.fromkeys(self.sources)
+        tools = dict.fromkeys(self.tools)
+        for other in others:
+            sources.update(dict.fromkeys(other.sources))
+            tools.update(dict.fromkeys(other.tools))
+        return Label(sources=tuple(sources), tools=tuple(tools))
+
+
+class NodePolicy(Frozen):
+    """What happens when a node is slow or fails."""
+
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds; None takes the tool's own."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """Further attempts after a retryable failure (ToolRetry, timeout of a read)."""
+    on_failure: Literal["isolate", "stop"] = "isolate"
+    """``isolate``: dependents are skipped, siblings go on. ``stop``: the run ends."""
+
+
+class Node(Frozen):
+    """One typed tool call of a plan.
+
+    ``args`` are JSON with three special objects: ``{"$ref": "n2.rows[0].name"}`` is an earlier result,
+    ``{"$text": ["at most ", {"$ref": "n1"}]}`` is text around earlier results, and inside a node with
+    ``over`` ``{"$ref": "item"}`` is the current element.
+    """
+
+    id: Annotated[str, Field(pattern=r"^n[1-9][0-9]*$")]
+    tool: str
+    args: dict[str, JsonValue] = {}
+    after: tuple[str, ...] = ()
+    """Ids that must have finished first although nothing of them is used."""
+    effect: Effect = Effect.READ
+    when: dict[str, JsonValue] | None = None
+    """A ``$ref``; the node is skipped unless the value is true, non-zero, non-empty."""
+    over: dict[str, JsonValue] | None = None
+    """A ``$ref`` to a list; the node runs once per element and its value is the list of results."""
+    policy: NodePolicy = NodePolicy()
+    sources: dict[str, Source] = {}
+    """Provenance of every literal, by its path in ``args`` (``sql``, ``rows[0].name``)."""
+
+
+class Plan(Frozen):
+    """A DAG of nodes in an order in which every reference points backwards."""
+
+    task: str
+    nodes: tuple[Node, ...]
+    revision: int = 0
+    refusal: str = ""
+    """Set instead of nodes when no tool can do what is asked: why, in the planner's words."""
+    origin: Literal["model", "memory", "person"] = "model"
+
+    def node(self, id: str) -> Node:
+        """Return the node called ``id``; KeyError when there is none."""
+        for node in self.nodes:
+            if node.id == id:
+                return node
+        raise KeyError(id)
+
+
+class Verdict(Frozen):
+    """What the guard says of one call, and why."""
+
+    decision: Literal["allow", "deny", "ask", "revise"]
+    rule: str
+    """Name of the rule that decided."""
+    reason: str
+    args_digest: str = ""
+    by: Literal["policy", "flag", "person"] = "policy"
+    """Who turned an ``ask`` into this decision."""
+
+
+class Decision(Frozen):
+    """Why a model call went where it went."""
+
+    model: str
+    reason: str
+    candidates: tuple[str, ...] = ()
+    """In order of trial."""
+    failed: tuple[str, ...] = ()
+    """Candidates that were tried and did not answer, each with its reason after a colon."""
+
+
+class Failure(Frozen):
+    """An error as a value: a failed step is something that a join can talk about."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    exit_code: int = 1
+
+
+class Settlement(Frozen):
+    """What a reservation really cost; written in the same transaction as the result."""
+
+    reservation: str
+    cost: Decimal
+    tokens: int
+
+
+Status = Literal["done", "failed", "skipped", "denied", "waiting", "spent", "doubt", "cancelled"]
+"""``done`` and ``skipped`` are final. ``failed`` stays failed unless a resume of an ended run asks again.
+``denied``, ``waiting``, ``spent``, ``doubt`` and ``cancelled`` did not run (or may not have) and are
+decided anew on resume."""
+
+
+class StepResult(Frozen):
+    """What came of a step. ``value`` is JSON; large values are the tool's to shorten."""
+
+    status: Status = "done"
+    value: JsonValue = None
+    failure: Failure | None = None
+    label: Label = Label()
+    usage: Usage = Usage()
+    cost: Decimal = Decimal(0)
+    seconds: float = 0.0
+    started: float = 0.0
+    """Unix time."""
+    attempts: int = 1
+    verdict: Verdict | None = None
+    decision: Decision | None = None
+    settlements: tuple[Settlement, ...] = ()
+    replayed: bool = False
+    """Read from the journal instead of run."""
+
+    @property
+    def ok(self) -> bool:
+        """True when dependents may use the value."""
+        return self.status == "done"
+
+
+class StepKey(NamedTuple):
+    """A step's place in the journal. ``path`` is a node id, with ``[i]`` per map index, or a model role."""
+
+    run: str
+    revision: int
+    path: str
+
+    def __str__(self) -> str:
+        """``run:revision:path``, also the idempotency key that effects may pass on."""
+        return f"{self.run}:{self.revision}:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Text that mentions earlier results by ``$1``-style names, with their values beside it."""
+
+    text: str
+    """As written by the planner, e.g. ``$1 - 4``."""
+    values: Mapping[str, Any]
+    """By name with the dollar sign: ``{"$1": 1200}``."""
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One attempt at one call, on its way through the pipeline."""
+
+    key: StepKey
+    kind: Literal["tool", "model"]
+    name: str
+    """Tool name, or the model role."""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """Resolved arguments: references replaced by values, bound texts by ``Bound``."""
+    request: ModelRequest | None = None
+    effect: Effect = Effect.READ
+    idempotent: bool = False
+    timeout: float | None = None
+    attempt: int = 1
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    """Provenance per argument."""
+    model: str = ""
+    """Set by the router: which model answers."""
+    on_text: Callable[[str], None] | None = None
+    """Receives generated text while it comes; a replayed answer arrives in one piece."""
+    before_effect: Callable[[], Awaitable[None]] = _nothing
+    """Set by ``record``; awaited by ``dispatch`` just before an effect begins."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of what would be called; the journal tells a changed node from the same one by it."""
+        return digest_call(self.name, self.args if self.request is None else self.request.model_dump())
+
+
+def digest_call(name: str, args: Mapping[str, Any]) -> str:
+    """Return a stable hash of a call: same name and arguments, same digest, in any process."""
+    text = json.dumps([name, args], sort_keys=True, default=_plain, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Bound):
+        return {"$text": value.text, "values": dict(value.values)}
+    return str(value)
+
+
+class Limits(Frozen):
+    """What a run may spend. None means no limit."""
+
+    max_cost: Annotated[Decimal, Field(ge=0)] | None = None
+    """Dollars."""
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    deadline: Annotated[float, Field(ge=0)] | None = None
+    """Seconds from the start of this process's part of the run."""
+    concurrency: Annotated[int, Field(gt=0)] = 16
+    """Nodes running at once."""
+    max_nodes: Annotated[int, Field(gt=0)] = 64
+    max_replans: Annotated[int, Field(ge=0)] = 1
+
+
+class Hint(Frozen):
+    """An earlier task offered to the planner."""
+
+    run: str
+    task: str
+    plan: Plan
+    similarity: float
+    """0..1; 1 is the same task."""
+    exact: bool = False
+    """Same task text over the same tools: the plan may be used as it stands."""
+
+
+class Trajectory(Frozen):
+    """What a finished run leaves for later ones."""
+
+    run: str
+    task: str
+    plan: Plan
+    catalogue: str
+    """Digest of the tool specs that the plan was made for."""
+    outcome: Literal["done", "failed"]
+    answer: str
+    usage: Usage
+    cost: Decimal
+
+
+RunStatus = Literal["running", "done", "refused", "failed", "denied", "spent", "waiting", "doubt", "cancelled"]
+
+
+class RunResult(Frozen):
+    """What a person gets back from a run."""
+
+    run: str
+    task: str
+    status: RunStatus
+    answer: str = ""
+    plan: Plan | None = None
+    results: dict[str, StepResult] = {}
+    """By node id, in the order of finishing."""
+    usage: Usage = Usage()
+    cost: Decimal = Decimal(0)
+    seconds: float = 0.0
+    hints: tuple[Hint, ...] = ()
+    failure: Failure | None = None
