@@ -1,0 +1,207 @@
+"""``Agent``: the one object that users hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Literal
+
+import anyio
+
+from ..errors import ContextTooLong, UsageError
+from ..events import Event
+from ..protocols import Approver, Emit, Model, Sink, Tool
+from ..settings import Settings
+from ..settings import load as load_settings
+from ..steps import Limits, Plan, RunResult
+from ..tools.spec import tool as as_tool
+from .forecast import Forecast, forecast
+from .phases import Progress
+from .portal import run_sync
+from .rooms import Rooms, gather_tools, open_rooms
+from .run import Job, execute
+from .stream import QueueSink
+
+MAX_WORDS = 20_000
+"""Words of a task. Longer material belongs into a file of the workspace, where tools read it in parts."""
+
+
+class Agent:
+    """Runs tasks: plans them with a model, runs the plan's calls in parallel, answers, remembers.
+
+    ``tools`` are typed functions (decorated with ``@tool`` or plain) beside the built-in ones. ``model``
+    is a name, or any object that keeps the Model protocol. Without an ``approver``, calls that need a
+    person leave the run waiting. An agent may run many tasks, also at once; as a context manager it
+    keeps the database open between them.
+
+        agent = Agent(tools=[my_function])
+        print(agent.run_sync("Which of the CSV files has the most rows?").answer)
+    """
+
+    def __init__(
+        self,
+        tools: Sequence[Tool | Callable[..., Any]] = (),
+        *,
+        settings: Settings | None = None,
+        model: str | Model | None = None,
+        approver: Approver | None = None,
+        sinks: Sequence[Sink] = (),
+        builtin: bool = True,
+    ) -> None:
+        """Gather tools; nothing is opened or loaded yet. Raises UsageError for a tool that cannot be one."""
+        chosen = settings if settings is not None else load_settings()
+        self._models: list[Model] = []
+        if isinstance(model, str):
+            chosen = chosen.model_copy(update={"model": model})
+        elif model is not None:
+            self._models.append(model)
+            chosen = chosen.model_copy(update={"model": model.info.name})
+        self._settings = chosen
+        own = [item if hasattr(item, "spec") else as_tool(item) for item in tools]
+        self._tools = gather_tools(chosen, own, builtin=builtin)
+        self._approver = approver
+        self._sinks = tuple(sinks)
+        self._rooms: Rooms | None = None
+        self._lasting = False
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    async def __aenter__(self) -> Agent:
+        """Open the database for several runs."""
+        self._lasting = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the database. The local engine goes on until it is idle; ``shuntyard models stop`` ends it."""
+        rooms, self._rooms, self._lasting = self._rooms, None, False
+        if rooms is not None:
+            rooms.close()
+
+    async def run(self, task: str, *, plan: Plan | None = None, limits: Limits | None = None) -> RunResult:
+        """Run ``task`` and return what came of it; a failed task is a result, not an exception.
+
+        With ``plan`` nothing is compiled. Raises UsageError for a task that cannot be one.
+        """
+        return await self._run(task, plan, limits, self._sinks)
+
+    def run_sync(self, task: str, *, plan: Plan | None = None, limits: Limits | None = None) -> RunResult:
+        """As ``run``, for code without a loop; inside a running loop (a notebook) it uses a thread."""
+        return run_sync(lambda: self.run(task, plan=plan, limits=limits))
+
+    async def stream(
+        self, task: str, *, plan: Plan | None = None, limits: Limits | None = None
+    ) -> AsyncIterator[Event]:
+        """Yield the run's events as they happen, ``run_done`` last.
+
+        Leave early only under ``contextlib.aclosing``: that cancels the run, which can then be resumed.
+        """
+        sink = QueueSink()
+
+        async def job() -> None:
+            try:
+                await self._run(task, plan, limits, (*self._sinks, sink))
+            finally:
+                sink.close()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(job)
+            async for event in sink:
+                yield event
+            group.cancel_scope.cancel()
+
+    async def plan(self, task: str, *, limits: Limits | None = None) -> Forecast:
+        """Compile ``task`` without running it, and say which models would be used, and the likely cost and time."""
+        _check_task(task)
+        async with self._opened(self._sinks) as rooms:
+            run = rooms.runs.start(task, self._settings, limits or limits_of(self._settings))
+            return await forecast(rooms, run, task, limits or limits_of(self._settings), sinks=self._sinks)
+
+    async def resume(
+        self,
+        run: str,
+        *,
+        assume: Mapping[str, Literal["done", "not-done"]] | None = None,
+        retry_failed: bool = True,
+        limits: Limits | None = None,
+    ) -> RunResult:
+        """Go on with a stopped run: nothing that is finished runs again.
+
+        ``assume`` settles effects in doubt. ``retry_failed`` tries the failed nodes of an ended run again;
+        a run that was interrupted keeps its recorded failures. Raises UnknownName for an unknown run.
+        """
+        async with self._opened(self._sinks) as rooms:
+            record = rooms.runs.get(run)
+            rooms.runs.claim(record.run)
+            plans = {plan.revision: plan for plan in rooms.runs.plans(record.run)}
+            progress = Progress(task=record.task, recorded=plans)
+            job = Job(
+                run=record.run,
+                progress=progress,
+                limits=limits or limits_of(self._settings),
+                resumed=True,
+                assume=dict(assume or {}),
+                retry_failed=retry_failed and record.status == "failed",
+            )
+            return await execute(rooms, job, sinks=self._sinks, approver=self._approver)
+
+    async def _run(self, task: str, plan: Plan | None, limits: Limits | None, sinks: Sequence[Sink]) -> RunResult:
+        _check_task(task)
+        chosen = limits or limits_of(self._settings)
+        async with self._opened(sinks) as rooms:
+            run = rooms.runs.start(task, self._settings, chosen)
+            job = Job(run=run, progress=Progress(task=task, given=plan), limits=chosen)
+            return await execute(rooms, job, sinks=sinks, approver=self._approver)
+
+    @asynccontextmanager
+    async def _opened(self, sinks: Sequence[Sink]) -> AsyncIterator[Rooms]:
+        if self._rooms is not None:
+            yield self._rooms
+            return
+        rooms = open_rooms(self._settings, tools=self._tools, models=self._models, emit=_plain(sinks))
+        if self._lasting:
+            self._rooms = rooms
+            yield rooms
+            return
+        try:
+            yield rooms
+        finally:
+            rooms.close()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits that the settings name."""
+    return Limits(
+        max_cost=settings.max_cost,
+        max_tokens=settings.max_tokens,
+        deadline=settings.deadline,
+        concurrency=settings.concurrency,
+    )
+
+
+def _plain(sinks: Sequence[Sink]) -> Emit:
+    def emit(event: Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return emit
+
+
+def _check_task(task: str) -> None:
+    if not task.strip():
+        raise UsageError(f"the task is empty ({task!r}); say in a sentence what you want done.")
+    words = len(task.split())
+    if words > MAX_WORDS:
+        raise ContextTooLong(
+            f"the task has {words} words, more than {MAX_WORDS}; put the material into a file of the workspace "
+            "and name the file in the task."
+        )

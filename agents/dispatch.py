@@ -1,0 +1,76 @@
+"""The innermost floor of the pipeline: the call itself, to a tool or to a model."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import anyio
+
+from ..errors import ModelUnavailable, ShuntyardError, ToolTimeout
+from ..protocols import Ctx, Executor, Handler, Model, Toolset
+from ..steps import Effect, Failure, Label, Step, StepResult
+
+MODEL_TIMEOUT = 900.0
+"""Seconds after which a model call is given up and counts as unavailable."""
+
+
+class Models(Protocol):
+    """Opens models by the name that the router chose."""
+
+    async def open(self, name: str) -> Model:
+        """Open ``name``."""
+
+
+def dispatch(toolset: Toolset, models: Models, executor: Executor) -> Handler:
+    """Return the handler that calls. Time-outs hold for the call alone, not for the guard's questions."""
+
+    async def handle(step: Step, ctx: Ctx) -> StepResult:
+        started, clock = time.time(), time.perf_counter()
+        try:
+            if step.request is not None:
+                result = await _ask(step, models)
+            else:
+                result = await _call(step, ctx, toolset, executor)
+        except Exception as error:
+            result = StepResult(status="failed", failure=failure_of(error, step.name))
+        return result.model_copy(update={"started": started, "seconds": time.perf_counter() - clock})
+
+    return handle
+
+
+async def _ask(step: Step, models: Models) -> StepResult:
+    assert step.request is not None
+    try:
+        with anyio.fail_after(step.timeout or MODEL_TIMEOUT):
+            model = await models.open(step.model)
+            completion = await model.complete(step.request, on_text=step.on_text)
+    except TimeoutError:
+        raise ModelUnavailable(
+            f"{step.model!r} did not finish within {step.timeout or MODEL_TIMEOUT:g} s; try a smaller model."
+        ) from None
+    return StepResult(
+        value={"text": completion.text, "finish": completion.finish, "ttft": completion.ttft},
+        usage=completion.usage,
+        label=Label(sources=("model",)),
+    )
+
+
+async def _call(step: Step, ctx: Ctx, toolset: Toolset, executor: Executor) -> StepResult:
+    if step.effect is not Effect.READ:
+        await step.before_effect()
+    try:
+        with anyio.fail_after(step.timeout):
+            value = await executor.run(lambda: toolset.call(step, ctx), step)
+    except TimeoutError:
+        raise ToolTimeout(
+            f"{step.name} ran past its {step.timeout:g} s; ask for less, or raise the node's timeout."
+        ) from None
+    return StepResult(value=value, label=Label(sources=("tool",), tools=(step.name,)))
+
+
+def failure_of(error: Exception, name: str) -> Failure:
+    """Return ``error`` as a value; a bug in a tool keeps its type and text."""
+    if isinstance(error, ShuntyardError):
+        return Failure(code=error.code, message=error.message, retryable=error.retryable, exit_code=error.exit_code)
+    return Failure(code="tool_error", message=f"{name} raised {type(error).__name__}: {error}")

@@ -1,0 +1,254 @@
+"""The phases of a run: recall, compile and run, join, learn. ``graph.py`` says in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import PlanInvalid, PolicyDenied, ShuntyardError
+from ..events import Answered, NodePlanned, Planned, Recalled, Repaired, Replanned
+from ..messages import Usage
+from ..planner.compile import LineCompiler
+from ..planner.join import join
+from ..planner.schedule import Scheduler
+from ..planner.validate import complete, problems
+from ..planner.values import parents
+from ..protocols import Ctx, Handler
+from ..router.choose import choose
+from ..steps import (
+    Failure,
+    Hint,
+    Node,
+    Plan,
+    RunStatus,
+    StepResult,
+    ToolSpec,
+    Trajectory,
+    digest_call,
+)
+from .calls import StepModel, StepStopped
+from .clock import now
+from .dispatch import failure_of
+from .rooms import Rooms
+
+_STOPS: tuple[RunStatus, ...] = ("spent", "doubt", "waiting", "denied")
+"""Statuses of nodes that end a run before its join, the gravest first."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a run has reached; kept current, so that a stop at any moment loses nothing."""
+
+    task: str
+    given: Plan | None = None
+    """A plan that a person wrote; nothing is compiled."""
+    recorded: Mapping[int, Plan] = field(default_factory=dict)
+    """Plans of an earlier part of this run, by revision."""
+    hints: tuple[Hint, ...] = ()
+    plan: Plan | None = None
+    results: dict[str, StepResult] = field(default_factory=dict)
+    answer: str = ""
+    reason: str = ""
+    """Why the plan is to be extended."""
+    status: RunStatus = "running"
+    failure: Failure | None = None
+
+
+class Phases:
+    """The phases of one run over its rooms and its pipeline."""
+
+    def __init__(self, rooms: Rooms, handle: Handler, ctx: Ctx, progress: Progress) -> None:
+        """Work on ``progress``."""
+        self._rooms = rooms
+        self._handle = handle
+        self._ctx = ctx
+        self.progress = progress
+
+    async def recall(self) -> None:
+        """Look for earlier tasks like this one."""
+        progress, memory = self.progress, self._rooms.memory
+        if memory is None or progress.given is not None or progress.recorded:
+            return
+        progress.hints = tuple(await memory.recall(progress.task, catalogue_digest(self._rooms.specs.values())))
+        if progress.hints:
+            self._ctx.emit(Recalled(run=self._ctx.run, at=now(), hints=progress.hints))
+
+    async def work(self) -> None:
+        """Compile the plan (or its extension) and run it; reads start while it is being written."""
+        progress = self.progress
+        revision = progress.plan.revision + 1 if progress.plan is not None else 0
+        earlier = (progress.plan, dict(progress.results)) if progress.plan is not None else None
+        scheduler = Scheduler(
+            self._handle, self._ctx, self._rooms.specs, revision=revision, known=dict(progress.results)
+        )
+        try:
+            async with scheduler:
+                plan = await self._compile(revision, scheduler.offer, earlier)
+                progress.plan = plan
+                if plan.refusal:
+                    progress.status, progress.answer = "refused", plan.refusal
+                    return
+                await self._authorise(plan)
+                try:
+                    await scheduler.finish(plan)
+                finally:
+                    progress.results.update(scheduler.results)
+        except StepStopped as stop:
+            self._stop("spent" if stop.status == "spent" else "failed", stop.failure)
+        except ShuntyardError as error:
+            self._stop("denied" if error.exit_code == 3 else "failed", failure_of(error, "plan"))
+        else:
+            self._judge()
+
+    async def compile_only(self) -> Plan:
+        """Compile the plan and check it against the policy, without running anything of it."""
+        plan = await self._compile(0, lambda node: None, None)
+        if not plan.refusal:
+            await self._authorise(plan)
+        return plan
+
+    async def join(self) -> None:
+        """Turn the results into an answer, or into a reason to extend the plan."""
+        progress = self.progress
+        assert progress.plan is not None
+        plan = progress.plan
+        try:
+            joined = await join(
+                self._model("join", plan.revision),
+                progress.task,
+                plan,
+                progress.results,
+                may_replan=plan.revision < self._ctx.limits.max_replans and progress.given is None,
+            )
+        except StepStopped as stop:
+            self._stop("spent" if stop.status == "spent" else "failed", stop.failure)
+            return
+        progress.reason = joined.replan
+        if joined.replan:
+            self._ctx.emit(Replanned(run=self._ctx.run, at=now(), revision=plan.revision + 1, reason=joined.replan))
+            return
+        progress.answer = joined.answer
+        self._ctx.emit(Answered(run=self._ctx.run, at=now(), text=joined.answer))
+        self._finish(plan)
+
+    async def learn(self, usage: Usage, cost: Any) -> None:
+        """Keep the trajectory for later tasks, when it went well."""
+        progress, memory = self.progress, self._rooms.memory
+        if memory is None or progress.plan is None or progress.status != "done":
+            return
+        await memory.learn(
+            Trajectory(
+                run=self._ctx.run,
+                task=progress.task,
+                plan=progress.plan,
+                catalogue=catalogue_digest(self._rooms.specs.values()),
+                outcome="done",
+                answer=progress.answer,
+                usage=usage,
+                cost=cost,
+            )
+        )
+
+    async def _compile(
+        self,
+        revision: int,
+        offer: Callable[[Node], None],
+        earlier: tuple[Plan, dict[str, StepResult]] | None,
+    ) -> Plan:
+        progress, ctx, rooms = self.progress, self._ctx, self._rooms
+        if revision in progress.recorded:
+            plan = progress.recorded[revision]
+        elif progress.given is not None and earlier is None:
+            plan = await self._check_given(progress.given)
+        else:
+            plan = await self._write(revision, offer, earlier)
+        rooms.runs.save_plan(ctx.run, plan)
+        ctx.emit(Planned(run=ctx.run, at=now(), plan=plan))
+        return plan
+
+    async def _write(
+        self,
+        revision: int,
+        offer: Callable[[Node], None],
+        earlier: tuple[Plan, dict[str, StepResult]] | None,
+    ) -> Plan:
+        progress, ctx, rooms = self.progress, self._ctx, self._rooms
+
+        def on_node(node: Node) -> None:
+            ctx.emit(NodePlanned(run=ctx.run, at=now(), node=node))
+            offer(node)
+
+        def on_repair(found: Sequence[str]) -> None:
+            ctx.emit(Repaired(run=ctx.run, at=now(), problems=tuple(found)))
+
+        async def check(tool: str, args: Mapping[str, Any]) -> list[str]:
+            return await rooms.tools.check(tool, args, ctx)
+
+        compiler = LineCompiler(
+            self._model("compile", revision), list(rooms.specs.values()), check=check, on_repair=on_repair
+        )
+        plan = await compiler.compile(
+            progress.task,
+            hints=progress.hints,
+            brief=await rooms.tools.brief(ctx),
+            on_node=on_node,
+            finished=earlier,
+        )
+        return plan.model_copy(update={"revision": revision})
+
+    async def _check_given(self, plan: Plan) -> Plan:
+        specs = self._rooms.specs
+        found = problems(plan, specs)
+        if found:
+            raise PlanInvalid(found)
+        return complete(plan, specs)
+
+    async def _authorise(self, plan: Plan) -> None:
+        """Stop before any effect when a node is denied whatever its inputs turn out to be."""
+        verdicts = await self._rooms.gate.review(plan, self._rooms.specs, self._ctx)
+        for id, verdict in verdicts.items():
+            if verdict.decision == "deny":
+                raise PolicyDenied(f"{id} {plan.node(id).tool}: {verdict.reason}", ids={"node": id})
+
+    def _model(self, role: Any, revision: int) -> StepModel:
+        rooms = self._rooms
+        infos = rooms.catalogue.infos()
+        decision = choose(role, infos, model=rooms.settings.model, fallback=rooms.settings.fallback)
+        info = next(info for info in infos if info.name == decision.model)
+        return StepModel(self._handle, self._ctx, info=info, revision=revision)
+
+    def _judge(self) -> None:
+        """Set the status when the run cannot go on to its join."""
+        progress = self.progress
+        if progress.status != "running":
+            return
+        for status in _STOPS:
+            for result in progress.results.values():
+                if result.status == status:
+                    self._stop(status, result.failure)
+                    return
+
+    def _finish(self, plan: Plan) -> None:
+        """``done`` when every end of the DAG is; otherwise failed, with the first failure as the reason."""
+        used = {parent for node in plan.nodes for parent in parents(node)}
+        ends = [self.progress.results.get(node.id) for node in plan.nodes if node.id not in used]
+        bad = [result for result in ends if result is None or result.failure is not None]
+        if not bad:
+            self.progress.status = "done"
+            return
+        failures = [r.failure for r in self.progress.results.values() if r.failure is not None]
+        self._stop("failed", failures[0] if failures else None)
+
+    def _stop(self, status: RunStatus, failure: Failure | None) -> None:
+        self.progress.status = status
+        self.progress.failure = failure
+
+
+def catalogue_digest(specs: Any) -> str:
+    """Digest of the tools that a plan was made for: names, parameters and effects, in no order."""
+    rows = sorted([spec.name, spec.parameters, spec.effect] for spec in specs)
+    return digest_call("catalogue", {"specs": rows})
+
+
+__all__ = ["Phases", "Progress", "catalogue_digest"]
