@@ -97,10 +97,10 @@ class ModelInfo(Frozen):
     """Size class: tiny under 0.4B parameters, small under 4B, medium under 40B, large above."""
     context: int = 4096
     """Tokens of prompt and answer together."""
-    input_price: Decimal = Decimal(0)
-    """Dollars per prompt token."""
-    output_price: Decimal = Decimal(0)
-    """Dollars per generated token."""
+    input_price: Decimal | None = Decimal(0)
+    """Dollars per prompt token; None: unknown until the model is opened, or at all."""
+    output_price: Decimal | None = Decimal(0)
+    """Dollars per generated token; None as above."""
     grammar: bool = False
     """Honours ``ModelRequest.grammar``."""
     json_schema: bool = False
