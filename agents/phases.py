@@ -23,7 +23,6 @@ from ..steps import (
     Plan,
     RunStatus,
     StepResult,
-    ToolSpec,
     Trajectory,
     digest_call,
 )

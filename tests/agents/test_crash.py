@@ -1,0 +1,73 @@
+"""kill -9 and Ctrl-C at every phase of a run; then resume: nothing twice, nothing lost."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("crashing.py")
+UNDISTURBED = {"n1": ["done", 10], "n2": ["done", 32], "n3": ["done", 42], "n4": ["done", "stored 42"]}
+
+
+def program(point: str, folder: Path, *more: str, by_sigint: bool = False) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONSAFEPATH": "1"}
+    if by_sigint:
+        env["BY_SIGINT"] = "1"
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), point, str(folder), *more],
+        capture_output=True, text=True, env=env, timeout=100,
+    )  # fmt: skip
+
+
+def only_run(folder: Path) -> str:
+    with sqlite3.connect(folder / "home" / "shuntyard.db") as db:
+        ((run,),) = db.execute("select id from runs").fetchall()
+    return str(run)
+
+
+def read(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def calls(folder: Path) -> list[str]:
+    return sorted((folder / "log").read_text().split("\n")[:-1])
+
+
+@pytest.mark.parametrize("by_sigint", [False, True], ids=["kill", "interrupt"])
+@pytest.mark.parametrize("point", ["compile", "tool", "join", "idempotent"])
+def test_resume_finishes_what_a_crash_left(point: str, by_sigint: bool, tmp_path: Path) -> None:
+    crashed = program(point, tmp_path, by_sigint=by_sigint)
+    assert crashed.returncode != 0
+    result = read(program(point, tmp_path, only_run(tmp_path)))
+    assert result["status"] == "done"
+    assert result["values"] == UNDISTURBED
+    expected = ["add", "measure a", "measure b", "store"]
+    if point == "idempotent":
+        expected.append("store")
+    assert calls(tmp_path) == expected
+
+
+def test_an_effect_in_doubt_waits_for_a_person(tmp_path: Path) -> None:
+    assert program("effect", tmp_path).returncode != 0
+    run = only_run(tmp_path)
+    doubtful = read(program("effect", tmp_path, run))
+    assert (doubtful["status"], doubtful["exit_code"]) == ("doubt", 5)
+    assert "n4" in doubtful["failure"] and "--assume" in doubtful["failure"]
+    assert calls(tmp_path).count("store") == 1
+
+    assumed = read(program("effect", tmp_path, run, "n4=done"))
+    assert assumed["status"] == "done"
+    assert calls(tmp_path).count("store") == 1
+
+
+def test_an_effect_assumed_not_done_runs_again(tmp_path: Path) -> None:
+    assert program("effect", tmp_path).returncode != 0
+    result = read(program("effect", tmp_path, only_run(tmp_path), "n4=not-done"))
+    assert (result["status"], result["values"]) == ("done", UNDISTURBED)
+    assert calls(tmp_path).count("store") == 2
