@@ -1,1 +1,1 @@
-"""Schema changes of the database, in order."""
+"""Migrations bring an older database to the version that this package writes."""

@@ -1,1 +1,1 @@
-"""One file per schema change."""
+"""Versions hold one file per change of the database, applied in order and never edited after a release."""

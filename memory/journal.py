@@ -1,0 +1,250 @@
+"""The journal: what happened in a run, durably, and the wrapper that writes and replays it.
+
+A result is on disk before anything that depends on it starts; the intent of an effect is on disk
+before the effect begins. Steps are found by key, never by position, so they may replay in any order.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import anyio
+from pydantic import JsonValue
+
+from ..errors import InDoubt, StoreError, UsageError
+from ..protocols import Ctx, Handler, Recorded
+from ..steps import Bound, Effect, Failure, Step, StepKey, StepResult, Verdict, digest_call
+from . import tables
+from .store import Store
+
+Redact: TypeAlias = Callable[[JsonValue], JsonValue]
+
+_STEP = tables.upsert(tables.steps)
+_FINAL = ("done", "skipped")
+
+
+class SqlJournal:
+    """Journal in the store. ``redact`` is applied to values and messages before they are written."""
+
+    def __init__(self, store: Store, redact: Redact | None = None) -> None:
+        """Write to ``store``; a replayed value is the redacted one."""
+        self._store = store
+        self._redact = redact
+
+    async def recorded(self, run: str) -> Mapping[StepKey, Recorded]:
+        """Return the newest attempt of every step of ``run``; an outcome in doubt counts as unknown."""
+        steps = tables.steps.c
+        query = tables.steps.select().where(steps.run == run).order_by(steps.attempt)
+        with self._store.read() as connection:
+            rows = connection.execute(query).all()
+        found: dict[StepKey, Recorded] = {}
+        for row in rows:
+            known = row.result is not None and row.state != "doubt"
+            result = StepResult.model_validate_json(row.result) if known else None
+            found[StepKey(row.run, row.revision, row.path)] = Recorded(row.digest, row.attempt, result)
+        return found
+
+    async def intend(self, step: Step) -> None:
+        """Write that ``step`` begins its effect; durable when it returns."""
+        with self._store.write() as connection:
+            connection.execute(_STEP, self._row(step, state="intended", result=None))
+
+    async def commit(self, step: Step, result: StepResult) -> None:
+        """Write ``result`` and its settlements in one transaction; durable when it returns."""
+        row = self._row(step, state=result.status, result=self._clean(result).model_dump_json())
+        with self._store.write() as connection:
+            connection.execute(_STEP, row)
+            for settled in result.settlements:
+                connection.execute(
+                    tables.SETTLE,
+                    {
+                        "reservation": settled.reservation,
+                        "pico": tables.to_pico(settled.cost),
+                        "tokens": settled.tokens,
+                    },
+                )
+
+    def digest(self, step: Step) -> str:
+        """Return the hash that tells a changed call from the same one, over redacted arguments.
+
+        With the raw ones, a call that was made with a secret would look changed on resume.
+        """
+        if self._redact is None or step.request is not None:
+            return step.digest
+        plain = json.loads(json.dumps(dict(step.args), default=_plain))
+        return digest_call(step.name, {"args": self._redact(plain)})
+
+    def _row(self, step: Step, *, state: str, result: str | None) -> dict[str, Any]:
+        return {
+            "run": step.key.run,
+            "revision": step.key.revision,
+            "path": step.key.path,
+            "attempt": step.attempt,
+            "kind": step.kind,
+            "name": step.name,
+            "effect": step.effect.value,
+            "digest": self.digest(step),
+            "state": state,
+            "result": result,
+            "written": time.time(),
+        }
+
+    def _clean(self, result: StepResult) -> StepResult:
+        if self._redact is None:
+            return result
+        update: dict[str, Any] = {"value": self._redact(result.value)}
+        if result.failure is not None:
+            message = str(self._redact(result.failure.message))
+            update["failure"] = result.failure.model_copy(update={"message": message})
+        return result.model_copy(update=update)
+
+
+def recorded(
+    journal: SqlJournal, run: str, *, assume: Mapping[str, str] | None = None, retry_failed: bool = False
+) -> Callable[[Handler], Handler]:
+    """Return the wrapper that replays finished steps of ``run`` and records all others.
+
+    What is on record is read once, before the first step. ``done``, ``skipped`` and (unless
+    ``retry_failed``) ``failed`` steps are replayed when they are the same call; everything else runs
+    as a new attempt. An effect without outcome is run again only if it is idempotent or
+    ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a value.
+    Raises UsageError for any other word in ``assume``.
+    """
+    for path, word in (assume or {}).items():
+        if word not in ("done", "not-done"):
+            raise UsageError(f"--assume {path}={word!r} is not known; say {path}=done or {path}=not-done.")
+    past = _Past(journal, run, assume or {}, retry_failed)
+
+    def wrap(handle: Handler) -> Handler:
+        async def record(step: Step, ctx: Ctx) -> StepResult:
+            try:
+                known = await past.find(step)
+                if known is not None:
+                    return known
+                return await _run(journal, handle, past.anew(step), ctx)
+            except StoreError as error:
+                return _unrecorded(error)
+
+        return record
+
+    return wrap
+
+
+async def _run(journal: SqlJournal, handle: Handler, step: Step, ctx: Ctx) -> StepResult:
+    intended = False
+
+    async def intend() -> None:
+        nonlocal intended
+        await journal.intend(step)
+        intended = True
+
+    if step.effect is not Effect.READ and step.kind == "tool":
+        step = replace(step, before_effect=intend)
+    try:
+        result = await handle(step, ctx)
+    except anyio.get_cancelled_exc_class():
+        if not intended:
+            with anyio.CancelScope(shield=True):
+                await _commit(journal, step, StepResult(status="cancelled", started=time.time()))
+        raise
+    return await _commit(journal, step, result)
+
+
+async def _commit(journal: SqlJournal, step: Step, result: StepResult) -> StepResult:
+    try:
+        await journal.commit(step, result)
+    except StoreError as error:
+        return _unrecorded(error, result)
+    return result
+
+
+def _unrecorded(error: StoreError, result: StepResult | None = None) -> StepResult:
+    failure = Failure(code=error.code, message=error.message, exit_code=error.exit_code)
+    return (result or StepResult()).model_copy(update={"status": "failed", "value": None, "failure": failure})
+
+
+class _Past:
+    """What earlier processes left of a run, and how many attempts each step has had."""
+
+    def __init__(self, journal: SqlJournal, run: str, assume: Mapping[str, str], retry_failed: bool) -> None:
+        self._journal = journal
+        self._run = run
+        self._assume = assume
+        self._retry_failed = retry_failed
+        self._lock = anyio.Lock()
+        self._steps: dict[StepKey, Recorded] | None = None
+        self._attempts: dict[StepKey, int] = {}
+
+    async def find(self, step: Step) -> StepResult | None:
+        """Return what ``step`` need not run for again, or None."""
+        async with self._lock:
+            if self._steps is None:
+                self._steps = dict(await self._journal.recorded(self._run))
+                self._attempts = {key: found.attempt for key, found in self._steps.items()}
+        found = self._steps.get(step.key)
+        if found is None:
+            return None
+        if found.result is None:
+            return await self._undecided(step, found)
+        if not self._stands(step, found, found.result):
+            del self._steps[step.key]
+            return None
+        _speak(step, found.result)
+        return found.result.model_copy(update={"replayed": True})
+
+    def anew(self, step: Step) -> Step:
+        """Return ``step`` under an attempt number that no earlier attempt had."""
+        attempt = max(step.attempt, self._attempts.get(step.key, 0) + 1)
+        self._attempts[step.key] = attempt
+        return replace(step, attempt=attempt)
+
+    def _stands(self, step: Step, found: Recorded, result: StepResult) -> bool:
+        if result.status == "failed":
+            if self._retry_failed or step.attempt > found.attempt:
+                return False
+        elif result.status not in _FINAL:
+            return False
+        # A prompt may differ because files changed since; the plan made from it is already under way.
+        return step.kind == "model" or found.digest == self._journal.digest(step)
+
+    async def _undecided(self, step: Step, found: Recorded) -> StepResult | None:
+        assert self._steps is not None
+        assumption = self._assume.get(step.key.path)
+        if assumption == "done":
+            verdict = Verdict(
+                decision="allow", rule="assume", reason="a person says that it was done before the stop", by="person"
+            )
+            result = StepResult(verdict=verdict, started=time.time(), attempts=found.attempt)
+            self._steps[step.key] = found._replace(result=result, digest=self._journal.digest(step))
+            return await _commit(self._journal, replace(step, attempt=found.attempt), result)
+        if assumption == "not-done" or step.idempotent:
+            del self._steps[step.key]
+            return None
+        return _in_doubt(step)
+
+
+def _in_doubt(step: Step) -> StepResult:
+    path, run = step.key.path, step.key.run
+    message = (
+        f"node {path!r} ({step.name}) began its effect, and whether it happened was never recorded; look, then run: "
+        f"shuntyard resume {run} --assume {path}=done or --assume {path}=not-done"
+    )
+    failure = Failure(code=InDoubt.code, message=message, exit_code=InDoubt.exit_code)
+    return StepResult(status="doubt", failure=failure)
+
+
+def _speak(step: Step, result: StepResult) -> None:
+    if step.kind == "model" and step.on_text is not None and isinstance(result.value, dict):
+        text = result.value.get("text")
+        if isinstance(text, str):
+            step.on_text(text)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Bound):
+        return {"$text": value.text, "values": dict(value.values)}
+    return str(value)

@@ -1,0 +1,210 @@
+"""One SQLite database per home: opened, migrated, guarded, and its errors told in our words.
+
+Writes are short and made where they are called, also on an event loop: a commit in WAL mode costs
+less than a hop to a thread. Reads that may be long belong in a thread; every thread that reads at the
+same time gets a connection of its own, and all share one writing connection.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from filelock import FileLock
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import QueuePool
+
+from ..errors import StoreError, StoreTooNew, StoreUnwritable
+from .tables import HEAD
+
+FILE = "shuntyard.db"
+BUSY_SECONDS = 20.0
+
+_UNWRITABLE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+}
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+class Store:
+    """The open database. Any number of processes may have it open; close it to release its files."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file at ``path`` as it is; ``Store.open`` is the door that also creates and migrates."""
+        self.path = path
+        self.claimed: set[str] = set()
+        """Runs that this store's owner is executing now."""
+        self._lock = threading.RLock()
+        self._engine = _engine(path)
+        self._writer: Connection | None = None
+
+    @classmethod
+    def open(cls, home: Path) -> Self:
+        """Return the database of ``home``, created or brought to the newest version.
+
+        Raises StoreUnwritable (read-only folder, full disk), StoreTooNew (written by a newer version)
+        and StoreError (not a database, damaged, or locked for longer than twenty seconds).
+        """
+        home = Path(home).expanduser().absolute()
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"the folder {str(home)!r} cannot be made: {error.strerror}; set SHUNTYARD_HOME to a writable folder."
+            ) from None
+        store = cls(home / FILE)
+        try:
+            if store._version() != HEAD:
+                store._migrate()
+            with store.write():
+                pass
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @property
+    def home(self) -> Path:
+        """The folder that the database lies in."""
+        return self.path.parent
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Hold the one writing transaction; commits at the end, rolls back when the body raises.
+
+        Never await inside. What was read inside cannot be changed by another process before the commit.
+        """
+        with self._lock, self._told():
+            if self._writer is None:
+                self._writer = self._engine.connect().execution_options(begin="BEGIN IMMEDIATE")
+            with self._writer.begin():
+                yield self._writer
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Hold a consistent view of the database as it is now; usable from any thread."""
+        with self._told(), self._engine.connect() as connection:
+            yield connection
+
+    def compact(self) -> None:
+        """Give space of deleted rows back to the disk and empty the write-ahead log. Takes a while."""
+        with self._lock, self._told():
+            raw = self._engine.raw_connection()
+            try:
+                raw.driver_connection.execute("VACUUM")  # type: ignore[union-attr]
+                raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+            finally:
+                raw.close()
+
+    def size(self) -> int:
+        """Return the bytes on disk of the database and its write-ahead log."""
+        files = (self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def close(self) -> None:
+        """Close every connection; closing twice is fine."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._engine.dispose()
+
+    def _version(self) -> str:
+        with self.read() as connection:
+            found = connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").scalar()
+            if found is None:
+                return ""
+            version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        if version is not None and str(version) > HEAD:
+            raise StoreTooNew(
+                f"{str(self.path)!r} has version {version!r}, this Shuntyard knows up to {HEAD!r}; "
+                "upgrade Shuntyard (pip install -U shuntyard) or set SHUNTYARD_HOME to another folder."
+            )
+        return str(version or "")
+
+    def _migrate(self) -> None:
+        from alembic import command
+        from alembic.config import Config
+
+        # Changing to WAL needs the file alone and does not wait, so one process at a time comes here.
+        with self._told(), FileLock(self.path.with_suffix(".lock")):
+            if self._version() == HEAD:
+                return
+            raw = self._engine.raw_connection()
+            try:
+                raw.driver_connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[union-attr]
+            finally:
+                raw.close()
+            config = Config()
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+            with self.write() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._translate(error) from error
+        except sqlite3.Error as error:
+            raise self._tell(error) from error
+        except OSError as error:
+            raise StoreUnwritable(
+                f"{str(self.path)!r}: {error.strerror or error}; make the folder writable or set SHUNTYARD_HOME."
+            ) from error
+
+    def _translate(self, error: DBAPIError) -> StoreError:
+        if isinstance(error, IntegrityError):
+            return StoreError(
+                f"{str(self.path)!r} refused a row: {error.orig}; start the run with Runs.start before writing to it."
+            )
+        return self._tell(error.orig)
+
+    def _tell(self, error: BaseException | None) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        name = str(self.path)
+        if code in _UNWRITABLE:
+            return StoreUnwritable(
+                f"{name!r} cannot be written: {error}; free some disk space, make the folder writable, "
+                "or set SHUNTYARD_HOME to another folder."
+            )
+        if code in _BROKEN:
+            return StoreError(
+                f"{name!r} is damaged or no database: {error}; move it away (runs in it are then gone) "
+                "or restore it from a backup."
+            )
+        if code in _BUSY:
+            return StoreError(f"{name!r} is held by another process: {error}; wait for it or end it, then try again.")
+        return StoreError(f"{name!r}: {error}; run shuntyard doctor.")
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        pool_size=4,
+        max_overflow=16,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: object) -> None:
+        for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine
