@@ -1,0 +1,8 @@
+"""``python -m shuntyard``: the same as the ``shuntyard`` command."""
+
+import sys
+
+from shuntyard.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""``shuntyard plan``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import DeadlinePassed, PathRefused
+from . import out
+from .options import RunOptions, takes
+from .root import single
+from .run import read_task
+
+if TYPE_CHECKING:
+    from ..agents.forecast import Forecast
+
+app = single()
+
+
+@app.command()
+@takes(RunOptions)
+def plan(
+    options: RunOptions,
+    task: Annotated[str, typer.Argument(help="What you want done; - reads it from stdin.", show_default=False)] = "",
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the DAG as a Mermaid diagram.")] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw the DAG into FILE.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan to FILE, to edit and run it.")
+    ] = None,
+) -> int:
+    """Plan a task without running it: the DAG, the models that would be used, predicted cost and time."""
+    from ..planner import files, render
+
+    forecast = _forecast(options, read_task(task))
+    if svg is not None:
+        _write(svg, render.svg(forecast.plan))
+    if output is not None:
+        _write(output, files.dump(forecast.plan))
+    if options.json:
+        out.result_json(as_json(forecast))
+    elif mermaid:
+        out.result(render.mermaid(forecast.plan))
+    elif not options.events:
+        out.result(as_text(forecast))
+    if forecast.plan.refusal:
+        out.note(f"refused: {forecast.plan.refusal}")
+        return 1
+    return 0
+
+
+def _forecast(options: RunOptions, task: str) -> Forecast:
+    import anyio
+
+    from ..agents.agent import Agent
+    from ..agents.sinks import JsonlSink, progress_sink
+
+    settings = options.settings()
+    display = None if options.quiet else progress_sink(sys.stderr)
+    sinks: list[Any] = [*([JsonlSink(sys.stdout)] if options.events else []), *([display] if display else [])]
+
+    async def go() -> Forecast:
+        with anyio.fail_after(settings.deadline):
+            async with Agent(settings=settings, sinks=sinks) as agent:
+                return await agent.plan(task)
+
+    try:
+        with redirect_stdout(sys.stderr):
+            return anyio.run(go)
+    except TimeoutError:
+        raise DeadlinePassed(f"planning took longer than {settings.deadline:g} s; give --deadline more.") from None
+    finally:
+        if display is not None:
+            display.close()
+
+
+def as_json(forecast: Forecast) -> dict[str, Any]:
+    """``nodes`` as ``id, tool, args, after``, with the models and the estimate."""
+    from ..planner.values import parents
+
+    nodes = []
+    for node in forecast.plan.nodes:
+        body: dict[str, Any] = {
+            "id": node.id,
+            "tool": node.tool,
+            "args": node.args,
+            "after": list(parents(node)),
+            "effect": node.effect.value,
+        }
+        for key in ("when", "over"):
+            if getattr(node, key) is not None:
+                body[key] = getattr(node, key)
+        nodes.append(body)
+    return {
+        "task": forecast.plan.task,
+        "run": forecast.run,
+        "nodes": nodes,
+        "refusal": forecast.plan.refusal,
+        "models": {role: decision.model for role, decision in forecast.decisions.items()},
+        "estimate": {
+            "cost": str(forecast.cost),
+            "tokens": forecast.tokens,
+            "seconds": round(forecast.seconds, 3),
+            "critical_path": round(forecast.critical_path, 3),
+        },
+        "spent": {"cost": str(forecast.spent_cost), "tokens": forecast.spent_tokens},
+        "hints": [{"run": hint.run, "task": hint.task, "similarity": hint.similarity} for hint in forecast.hints],
+    }
+
+
+def as_text(forecast: Forecast) -> str:
+    """The DAG as a tree, with the models and the estimate below."""
+    from ..planner.render import tree
+
+    models = ", ".join(f"{role} by {decision.model}" for role, decision in forecast.decisions.items())
+    return "\n".join(
+        [
+            tree(forecast.plan).rstrip(),
+            "",
+            f"models    {models}",
+            f"estimate  {forecast.seconds:.1f} s (critical path {forecast.critical_path:.1f} s), "
+            f"{forecast.tokens:,} tokens, {out.money(forecast.cost)}",
+            f"planning  took {forecast.spent_tokens:,} tokens, {out.money(forecast.spent_cost)}",
+        ]
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PathRefused(f"{str(path)!r} cannot be written: {error.strerror}; name another file.") from None
+    out.note(f"wrote {path}")
