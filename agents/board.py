@@ -140,15 +140,14 @@ class Board:
 
     def _planned(self, event: Planned) -> str | None:
         kept = {node.id for node in event.plan.nodes}
-        for node in event.plan.nodes:
-            self._add(node)
+        lines = [line for line in (self._add(node) for node in event.plan.nodes) if line]
         for id in [id for id, row in self.rows.items() if id not in kept and row.status == "planned"]:
             del self.rows[id]
         self._enter("running")
         if event.plan.refusal:
             return f"refused: {event.plan.refusal}"
         count = len(event.plan.nodes)
-        return f"planned {count} step{'' if count == 1 else 's'}{_origin(event)}"
+        return "\n".join([*lines, f"planned {count} step{'' if count == 1 else 's'}{_origin(event)}"])
 
     def _repaired(self, event: Repaired) -> str:
         self.rows = {id: row for id, row in self.rows.items() if row.status != "planned"}

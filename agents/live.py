@@ -31,6 +31,14 @@ _ICONS = {
 _ASCII = {"○": "o", "✓": "+", "✗": "x", "–": "-", "⊘": "!", "■": "#"}
 
 
+class QuietConsole(Console):
+    """A console that goes silent when its pipe breaks; rich's own would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Write no more."""
+        self.quiet = True
+
+
 class LiveSink:
     """Draws the run on ``console`` (stderr by default) eight times a second; the last state stays.
 
@@ -40,7 +48,7 @@ class LiveSink:
 
     def __init__(self, console: Console | None = None) -> None:
         """Draw nothing before the first event."""
-        self._console = console or Console(stderr=True)
+        self._console = console or QuietConsole(stderr=True)
         self._board = Board()
         self._lock = threading.RLock()
         self._live: Live | None = None
@@ -59,11 +67,13 @@ class LiveSink:
                 return
             line = self._board.take(event)
             keep = line and event.type not in _DRAWN
-        with suppress(OSError, ValueError):
+        try:
             if self._live is None and not self._paused:
                 self._open()
             if keep and not self._paused:
                 self._console.print(Text(line, style="dim"))
+        except (OSError, ValueError):
+            self.close()
 
     def close(self) -> None:
         """Draw the last state and release the terminal."""
@@ -97,8 +107,9 @@ class LiveSink:
         yield state
 
     def _open(self) -> None:
-        self._live = Live(self, console=self._console, refresh_per_second=8, redirect_stdout=False)
-        self._live.start()
+        live = Live(self, console=self._console, refresh_per_second=8, redirect_stdout=False)
+        live.start()
+        self._live = live
 
     def _render(self, width: int) -> Group:
         board = self._board

@@ -89,11 +89,10 @@ class PlainSink:
 
 def progress_sink(stream: TextIO) -> LiveSink | PlainSink:
     """Return the live display when ``stream`` is a terminal that can redraw, else plain lines."""
-    from rich.console import Console
+    if stream.isatty():
+        from .live import LiveSink, QuietConsole
 
-    console = Console(file=stream)
-    if console.is_terminal and not console.is_dumb_terminal:
-        from .live import LiveSink
-
-        return LiveSink(console)
+        console = QuietConsole(file=stream)
+        if console.is_terminal and not console.is_dumb_terminal:
+            return LiveSink(console)
     return PlainSink(stream)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import anyio
 import anyio.to_thread
 
-from ..protocols import Step, ToolSpec, Verdict
+from ..steps import Step, ToolSpec, Verdict
 from . import out
 
 

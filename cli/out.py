@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -37,7 +38,7 @@ def abandon_stdout() -> None:
         return
 
 
-def table(rows: list[tuple[str, ...]], *, header: tuple[str, ...]) -> str:
+def table(rows: Sequence[tuple[str, ...]], *, header: tuple[str, ...]) -> str:
     """Align ``rows`` under ``header``; the last column is cut to the terminal's width."""
     import shutil
 

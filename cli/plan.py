@@ -116,13 +116,13 @@ def as_text(forecast: Forecast) -> str:
     from ..planner.render import tree
 
     models = ", ".join(f"{role} by {decision.model}" for role, decision in forecast.decisions.items())
+    seconds = f"{forecast.seconds:.1f} s (critical path {forecast.critical_path:.1f} s)"
     return "\n".join(
         [
             tree(forecast.plan).rstrip(),
             "",
             f"models    {models}",
-            f"estimate  {forecast.seconds:.1f} s (critical path {forecast.critical_path:.1f} s), "
-            f"{forecast.tokens:,} tokens, {out.money(forecast.cost)}",
+            f"estimate  {seconds}, {forecast.tokens:,} tokens, {out.money(forecast.cost)}",
             f"planning  took {forecast.spent_tokens:,} tokens, {out.money(forecast.spent_cost)}",
         ]
     )

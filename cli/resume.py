@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..errors import UsageError
 from . import out
 from .drive import drive
+from .kept import opened
 from .options import Options, RunOptions, takes
 from .root import single
-from .store import opened
+
+if TYPE_CHECKING:
+    from ..memory.approvals import Question
 
 app = single()
 approvals = single()
@@ -26,15 +30,11 @@ def resume(
         list[str] | None,
         typer.Option("--assume", metavar="PATH=done|not-done", help="Settle an effect in doubt; repeatable."),
     ] = None,
-    keep_failed: Annotated[
-        bool, typer.Option("--keep-failed", help="Do not try failed steps of an ended run.")
-    ] = False,
+    keep_failed: Annotated[bool, typer.Option("--keep-failed", help="Leave failed steps of an ended run.")] = False,
 ) -> int:
     """Go on with a run that was stopped, interrupted or waits: nothing that is finished runs again."""
     settled = read_assumptions(assume or [])
-    with opened(options.settings()) as runs:
-        id = runs.find(run)
-    return drive(options, lambda agent: agent.resume(id, assume=settled, retry_failed=not keep_failed))
+    return drive(options, lambda agent: agent.resume(run, assume=settled, retry_failed=not keep_failed))
 
 
 def read_assumptions(given: list[str]) -> dict[str, Literal["done", "not-done"]]:
@@ -52,36 +52,32 @@ def read_assumptions(given: list[str]) -> dict[str, Literal["done", "not-done"]]
 @takes(Options)
 def approve(
     options: Options,
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of questions; none lists them.")
-    ] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of questions; none: list.")] = None,
     deny: Annotated[bool, typer.Option("--deny", help="Answer no instead of yes.")] = False,
 ) -> int:
     """Answer questions that a run has put to a person; without ids list the open ones."""
-    with opened(options.settings()) as runs:
+    with opened(options.settings()) as kept:
         if not ids:
-            return _list(runs.questions(), options)
-        answered = [runs.answer(id, allow=not deny) for id in ids]
+            return _list(kept.approvals.list_pending(), options)
+        answered = [kept.approvals.decide(id, not deny) for id in ids]
     word = "denied" if deny else "approved"
     if options.json:
-        out.result_json({word: answered})
+        out.result_json({word: [item.model_dump(mode="json") for item in answered]})
         return 0
     for item in answered:
-        out.result(f"{word} {item['id']}: {item['path']} {item['tool']} of run {item['run']}")
-    for run in dict.fromkeys(item["run"] for item in answered):
+        out.result(f"{word} {item.id}: {item.path} {item.tool} of run {item.run}")
+    for run in dict.fromkeys(item.run for item in answered):
         out.note(f"go on with: shuntyard resume {run}")
     return 0
 
 
-def _list(open_: list[dict[str, Any]], options: Options) -> int:
+def _list(open_: Sequence[Question], options: Options) -> int:
     if options.json:
-        out.result_json({"open": open_})
+        out.result_json({"open": [item.model_dump(mode="json") for item in open_]})
         return 0
     if not open_:
         out.note("no open questions")
         return 0
-    rows = [
-        (item["id"], item["run"], item["path"], item["tool"], f"{item['reason']} {item['preview']}") for item in open_
-    ]
+    rows = [(item.id, item.run, item.path, item.tool, f"{item.reason} {item.preview}") for item in open_]
     out.result(out.table(rows, header=("ID", "RUN", "NODE", "TOOL", "WHY")))
     return 0

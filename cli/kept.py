@@ -1,0 +1,34 @@
+"""What is kept of runs, opened for commands that read or prune it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ..memory.approvals import SqlApprovals
+    from ..memory.runs import Runs
+    from ..settings import Settings
+
+
+class Kept(NamedTuple):
+    """Runs and questions of one database."""
+
+    runs: Runs
+    approvals: SqlApprovals
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Kept]:
+    """Open the database and close it again. Raises StoreError."""
+    from ..memory.approvals import SqlApprovals
+    from ..memory.runs import Runs
+    from ..memory.store import Store
+    from ..settings import home
+
+    store = Store.open(home(settings))
+    try:
+        yield Kept(Runs(store), SqlApprovals(store))
+    finally:
+        store.close()

@@ -1,0 +1,98 @@
+"""``shuntyard show``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..steps import Plan, StepResult
+from . import out
+from .drive import step_line
+from .kept import Kept, opened
+from .options import Options, takes
+from .root import single
+from .runs import status_of, when
+
+if TYPE_CHECKING:
+    from ..memory.approvals import Question
+    from ..memory.runs import RunRow, StepRow
+
+app = single()
+
+
+@app.command()
+@takes(Options)
+def show(
+    options: Options,
+    run: Annotated[str, typer.Argument(help="Id of the run, or the beginning of it; last for the newest.")] = "last",
+) -> int:
+    """Show one run: its plan with results, every step and attempt, what it cost and who decided."""
+    with opened(options.settings()) as kept:
+        found = _read(kept, run)
+    if options.json:
+        out.result_json(_json(*found))
+    else:
+        out.result("\n".join(_text(*found)))
+    return 0
+
+
+_Found = tuple["RunRow", "Sequence[Plan]", "Sequence[StepRow]", "Sequence[Question]"]
+
+
+def _read(kept: Kept, run: str) -> _Found:
+    row = kept.runs.get(run)
+    return row, kept.runs.plans(row.run), kept.runs.steps(row.run), kept.approvals.questions(row.run)
+
+
+def _json(row: RunRow, plans: Sequence[Plan], steps: Sequence[StepRow], questions: Sequence[Question]) -> Any:
+    return {
+        **row.model_dump(mode="json", exclude={"settings"}),
+        "status": status_of(row),
+        "plans": [plan.model_dump(mode="json") for plan in plans],
+        "steps": [step.model_dump(mode="json") for step in steps],
+        "approvals": [question.model_dump(mode="json") for question in questions],
+    }
+
+
+def _text(row: RunRow, plans: Sequence[Plan], steps: Sequence[StepRow], questions: Sequence[Question]) -> list[str]:
+    result = row.result
+    spent = f" · {result.usage.total:,} tokens · {out.money(result.cost)} · {result.seconds:.1f} s" if result else ""
+    lines = [f"run    {row.run}  {status_of(row)}  {when(row.started)}{spent}", f"task   {row.task}"]
+    if row.interrupted:
+        lines.append(f"       its process is gone; go on with: shuntyard resume {row.run}")
+    for hint in result.hints if result else ():
+        lines.append(f"recall {hint.similarity:.0%} like run {hint.run}: {hint.task}")
+    lines.extend(_plan(plans, steps))
+    lines.extend(["", "steps"])
+    lines.extend(f"  {_step(step)}" for step in steps)
+    for question in questions:
+        answer = {None: "open", True: "approved", False: "denied"}[question.allowed]
+        lines.append(f"  asked {question.id} {question.path} {question.tool}: {answer}  {question.preview}")
+    if result is not None and result.failure is not None:
+        lines.extend(["", f"failure {result.failure.message}"])
+    if result is not None and result.answer:
+        lines.extend(["", "answer", *(f"  {line}" for line in result.answer.splitlines())])
+    return lines
+
+
+def _plan(plans: Sequence[Plan], steps: Sequence[StepRow]) -> list[str]:
+    from ..planner.render import tree
+
+    lines: list[str] = []
+    results: dict[str, StepResult] = {}
+    for plan in plans:
+        results.update({s.path: s.result for s in steps if s.result is not None and s.revision <= plan.revision})
+        title = "plan" if plan.revision == 0 else f"plan, revision {plan.revision}"
+        lines.extend(["", title, tree(plan, results).rstrip() if plan.nodes else f"  refused: {plan.refusal}"])
+    return lines
+
+
+def _step(step: StepRow) -> str:
+    where = f"{step.path}" if step.revision == 0 else f"{step.path}@{step.revision}"
+    name = "" if step.kind == "model" else f" {step.name}"
+    if step.result is None:
+        return f"{where}{name}: {step.state}, outcome unknown"
+    attempt = f" (attempt {step.attempt})" if step.attempt > 1 else ""
+    return step_line(f"{where}{name}{attempt}", step.result)
