@@ -1,0 +1,134 @@
+"""Results that no tool returned: of nodes that could not run, of maps, and what events show of a value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from ..errors import ShuntyardError
+from ..messages import Usage
+from ..steps import Failure, Label, Node, Status, Step, StepResult
+from .values import parents, parse_ref, refs
+
+_GRAVEST: tuple[Status, ...] = ("doubt", "waiting", "spent", "denied", "cancelled", "failed", "skipped")
+_UNDECIDED = {"waiting": "waits for a person", "doubt": "is in doubt", "spent": "found the budget spent"}
+
+
+def failed(error: Exception, name: str) -> StepResult:
+    """``error`` as a result; a bug keeps its type and text."""
+    if isinstance(error, ShuntyardError):
+        failure = Failure(code=error.code, message=error.message, retryable=error.retryable, exit_code=error.exit_code)
+    else:
+        failure = Failure(code="tool_error", message=f"{name} raised {type(error).__name__}: {error}")
+    return StepResult(status="failed", failure=failure)
+
+
+def not_run(reason: str, *, status: Status = "cancelled", exit_code: int = 1) -> StepResult:
+    """The result of a node that was never started."""
+    return StepResult(status=status, failure=Failure(code="not_run", message=reason, exit_code=exit_code))
+
+
+def blocked(node: Node, results: Mapping[str, StepResult]) -> StepResult | None:
+    """The result of ``node`` when a parent does not let it run, else None.
+
+    A parent that failed or was denied skips it, with the first cause as the reason; a parent that is
+    still to be decided (waiting, doubt, spent, cancelled) leaves it undecided too. A parent skipped by its
+    own condition skips only those that use its value.
+    """
+    bad = [id for id in parents(node) if results[id].status != "done"]
+    if not bad:
+        return None
+    quiet = False
+    for id in bad:
+        result = results[id]
+        if result.status == "skipped" and result.failure is None:
+            quiet = quiet or any(parse_ref(text).head == id for text in refs(node))
+            continue
+        failure = result.failure
+        status: Status = "skipped" if result.status in ("failed", "denied", "skipped") else "cancelled"
+        if failure is not None and failure.code == "not_run":
+            return not_run(failure.message, status=status, exit_code=failure.exit_code)
+        what = _UNDECIDED.get(result.status, {"denied": "was denied"}.get(result.status, result.status))
+        why = f": {failure.message}" if failure is not None else ""
+        return not_run(
+            f"not run because {id} {what}{why}", status=status, exit_code=failure.exit_code if failure else 1
+        )
+    return StepResult(status="skipped") if quiet else None
+
+
+def gathered(id: str, parts: Sequence[StepResult]) -> StepResult:
+    """The result of a map: the list of its values, in order.
+
+    When elements did not succeed the map takes the gravest of their statuses, the message counts and
+    names them, and the value keeps what did succeed, with null in the gaps.
+    """
+    usage = Usage()
+    cost = Decimal(0)
+    for part in parts:
+        usage, cost = usage + part.usage, cost + part.cost
+    label = Label().join(*(part.label for part in parts))
+    status: Status = "done"
+    failure = None
+    bad = [(at, part) for at, part in enumerate(parts) if part.status != "done"]
+    if bad:
+        status = min((part.status for _, part in bad), key=_GRAVEST.index)
+        at, first = next((at, part) for at, part in bad if part.status == status)
+        message = first.failure.message if first.failure else status
+        failure = Failure(
+            code=first.failure.code if first.failure else status,
+            message=f"{len(bad)} of {len(parts)} elements did not succeed; {id}[{at}]: {message}",
+            exit_code=first.failure.exit_code if first.failure else 1,
+        )
+    value: list[Any] = [part.value if part.status == "done" else None for part in parts]
+    return StepResult(
+        status=status,
+        value=value,
+        failure=failure,
+        label=label,
+        usage=usage,
+        cost=cost,
+        seconds=max((part.seconds for part in parts), default=0.0),
+        started=min((part.started for part in parts), default=0.0),
+        attempts=max((part.attempts for part in parts), default=1),
+        replayed=all(part.replayed for part in parts),
+    )
+
+
+def labelled(result: StepResult, step: Step) -> StepResult:
+    """``result`` with the label of everything that flowed in: its tool, and its arguments' labels."""
+    own = Label(sources=("tool",), tools=(step.name,))
+    label = result.label.join(own, *step.labels.values())
+    changes: dict[str, Any] = {}
+    if label != result.label:
+        changes["label"] = label
+    if result.attempts < step.attempt:
+        changes["attempts"] = step.attempt
+    return result.model_copy(update=changes) if changes else result
+
+
+def summary(value: Any, *, width: int = 80) -> str:
+    """``value`` in one line of at most ``width`` characters; the work does not grow with the value."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        text = " ".join(value[: 4 * width].split())
+    elif isinstance(value, list) and len(value) > 3:
+        text = f"{len(value)} items, {summary(value[0], width=width - 16)}"
+    else:
+        text = json.dumps(_shallow(value, width), ensure_ascii=False, default=str)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _shallow(value: Any, width: int, depth: int = 3) -> Any:
+    if isinstance(value, str):
+        return value[:width]
+    if isinstance(value, dict):
+        return {
+            str(key)[:width]: _shallow(child, width, depth - 1) if depth else "…"
+            for key, child, _ in zip(value.keys(), value.values(), range(8), strict=False)
+        }
+    if isinstance(value, list):
+        return [_shallow(child, width, depth - 1) if depth else "…" for child in value[:8]]
+    return value
