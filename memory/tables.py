@@ -163,10 +163,11 @@ CLOSE = (
 """Settle what is still open in run ``of`` at its worst case."""
 
 MATCHES = text(
-    "SELECT rowid AS id, bm25(trajectories_fts) AS score FROM trajectories_fts"
-    " WHERE trajectories_fts MATCH :query ORDER BY score LIMIT :most"
+    "SELECT trajectories.id AS id FROM trajectories_fts JOIN trajectories ON trajectories.id = trajectories_fts.rowid"
+    " WHERE trajectories_fts MATCH :query AND trajectories.outcome = 'done'"
+    " ORDER BY bm25(trajectories_fts) LIMIT :most"
 )
-"""Trajectories by BM25, best (most negative) first."""
+"""Done trajectories by BM25, best first."""
 
 FREQUENCIES = text("SELECT term, doc FROM trajectories_terms WHERE term IN :terms").bindparams(
     bindparam("terms", expanding=True)
@@ -184,6 +185,18 @@ UNEMBEDDED = (
     .limit(bindparam("most"))
 )
 """Done trajectories without a vector of embedder ``by``."""
+
+IF_STILL_THERE = text(
+    "INSERT OR IGNORE INTO vectors (trajectory, embedder, vector)"
+    " SELECT :trajectory, :embedder, :vector WHERE EXISTS (SELECT 1 FROM trajectories WHERE id = :trajectory)"
+)
+"""Add a vector that was computed outside the transaction; another process may have been faster."""
+
+SAMPLE = text(
+    "SELECT trajectory, vector FROM vectors WHERE embedder = :by AND trajectory IN"
+    " (SELECT trajectory FROM vectors WHERE embedder = :by ORDER BY random() LIMIT :most)"
+)
+"""Some vectors of an embedder, by chance."""
 
 LAST_SEQ = text("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)")
 """Sequence number of the newest change ever written to the outbox, applied or not."""

@@ -49,7 +49,7 @@ _STATEMENTS = (
     """,
     """
     CREATE TABLE trajectories (
-        id INTEGER PRIMARY KEY, run TEXT NOT NULL UNIQUE, task TEXT NOT NULL, normal TEXT NOT NULL,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL UNIQUE, task TEXT NOT NULL, normal TEXT NOT NULL,
         masked TEXT NOT NULL, terms TEXT NOT NULL, catalogue TEXT NOT NULL, outcome TEXT NOT NULL, plan TEXT NOT NULL,
         answer TEXT NOT NULL, usage TEXT NOT NULL, cost TEXT NOT NULL, learnt REAL NOT NULL
     )
