@@ -1,1 +1,63 @@
-"""The serving room."""
+"""Local models: files fetched and checked, an engine that outlives the command that started it, and a model on top.
+
+The engine is llama.cpp in a supervised child process on 127.0.0.1; the next command finds it warm, and it
+stops when idle. A file is used only with the publisher's hash. Nothing here is loaded before it is needed.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..plugins import lazy
+
+if TYPE_CHECKING:
+    from .embed import MiniLmEmbedder
+    from .fetch import Listed, ensure, installed, list_models, pull, remove, show, verify
+    from .local import LocalModel
+    from .registry import MODELS, LocalEntry, find
+    from .scripted import ScriptedModel
+    from .source import LocalSource
+    from .supervise import Running, running, stop
+
+__all__ = [
+    "MODELS",
+    "Listed",
+    "LocalEntry",
+    "LocalModel",
+    "LocalSource",
+    "MiniLmEmbedder",
+    "Running",
+    "ScriptedModel",
+    "ensure",
+    "find",
+    "installed",
+    "list_models",
+    "pull",
+    "remove",
+    "running",
+    "show",
+    "stop",
+    "verify",
+]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "MODELS": ".registry",
+        "Listed": ".fetch",
+        "LocalEntry": ".registry",
+        "LocalModel": ".local",
+        "LocalSource": ".source",
+        "MiniLmEmbedder": ".embed",
+        "Running": ".supervise",
+        "ScriptedModel": ".scripted",
+        "ensure": ".fetch",
+        "find": ".registry",
+        "installed": ".fetch",
+        "list_models": ".fetch",
+        "pull": ".fetch",
+        "remove": ".fetch",
+        "running": ".supervise",
+        "show": ".fetch",
+        "stop": ".supervise",
+        "verify": ".fetch",
+    },
+)
