@@ -34,8 +34,8 @@ def problems(plan: Plan, specs: Specs, *, max_nodes: int = 64, known: Collection
     """Return what is wrong with ``plan``, one sentence each with its mend; empty when it may run.
 
     ``known`` are ids outside the plan that have a result already (an earlier revision's). Literals are
-    checked against each tool's schema; references satisfy every type. Effects must be those of the
-    tools: see ``complete``.
+    checked against each tool's schema; references satisfy every type. An effect that
+    is written down must be the tool's; one that is not is filled in by ``complete``.
     """
     tools = named(specs)
     if plan.refusal:
@@ -109,7 +109,7 @@ def _call(node: Node, tools: Mapping[str, ToolSpec], checker: Any) -> Iterator[s
         near = difflib.get_close_matches(node.tool, tools, n=3, cutoff=0.5) or sorted(tools)[:12]
         yield f"{node.id}: unknown tool {node.tool!r}; use one of {', '.join(near) or 'none: no tool is there'}."
         return
-    if node.effect != spec.effect:
+    if node.effect != spec.effect and "effect" in node.model_fields_set:
         yield f"{node.id}: the effect is {node.effect.value!r}, but {spec.name} is {spec.effect.value!r}; write that."
     takes = ", ".join(spec.parameters.get("properties") or {}) or "no arguments"
     for error in sorted(checker(spec.parameters).iter_errors(node.args), key=lambda each: list(map(str, each.path))):
