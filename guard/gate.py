@@ -17,8 +17,9 @@ import anyio
 from ..errors import ApprovalNeeded, PolicyDenied
 from ..events import ApprovalAsked, Guarded
 from ..protocols import Approvals, Approver, Ctx, Gate, Handler
+from ..settings import FILE
 from ..steps import Bound, Failure, Label, Node, Plan, Step, StepResult, ToolSpec, Verdict, digest_call
-from .approve import FlagApprover
+from .approve import FlagApprover, named
 from .redact import Redactor
 from .rules import Call, Rule, first_match, places
 
@@ -29,10 +30,11 @@ _LATER = " Some of its values are not known yet; it is judged again when it runs
 class PolicyGate:
     """Judges calls by rules, in order, on their real values; what no rule matches is denied."""
 
-    def __init__(self, rules: Sequence[Rule], *, workspace: Path | None = None) -> None:
-        """Keep the rules; ``workspace`` overrides the run's own."""
+    def __init__(self, rules: Sequence[Rule], *, workspace: Path | None = None, approve: Collection[str] = ()) -> None:
+        """Keep the rules; ``workspace`` overrides the run's own, ``approve`` names tools whose ask is a yes."""
         self._rules = tuple(rules)
         self._workspace = workspace
+        self._approve = tuple(approve)
 
     async def judge(self, step: Step, spec: ToolSpec, ctx: Ctx) -> Verdict:
         """Decide on one call. Anything that goes wrong while judging is a deny, never an error."""
@@ -43,7 +45,7 @@ class PolicyGate:
             digest = step.digest
         except Exception as error:
             return _failed_closed(spec.name, error)
-        return _verdict(rule, spec.name, digest, flow(call.labels))
+        return self._verdict(rule, spec.name, digest, flow(call.labels))
 
     async def review(self, plan: Plan, specs: Mapping[str, ToolSpec], ctx: Ctx) -> Mapping[str, Verdict]:
         """Decide on a plan's nodes as far as literals tell; each is judged again with its values when it runs."""
@@ -63,7 +65,17 @@ class PolicyGate:
             digest = digest_call(node.tool, node.args)
         except Exception as error:
             return _failed_closed(node.tool, error)
-        return _verdict(rule, spec.name, digest, "" if certain else _LATER)
+        return self._verdict(rule, spec.name, digest, "" if certain else _LATER)
+
+    def _verdict(self, rule: Rule | None, tool: str, digest: str, note: str) -> Verdict:
+        if rule is None:
+            reason = f"no rule allows {tool!r}; add one under [[rules]] in {FILE}."
+            return Verdict(decision="deny", rule="unmatched", reason=reason, args_digest=digest)
+        if rule.decision == "ask" and named(tool, self._approve):
+            reason = f"{rule.reason} It was approved beforehand.{note}"
+            return Verdict(decision="allow", rule=rule.name, reason=reason, args_digest=digest, by="flag")
+        reason = rule.reason if rule.decision == "allow" else f"{rule.reason}{note}"
+        return Verdict(decision=rule.decision, rule=rule.name, reason=reason, args_digest=digest)
 
 
 def guarded(
@@ -72,16 +84,15 @@ def guarded(
     approvals: Approvals,
     approver: Approver | None = None,
     *,
-    approve: Collection[str] = (),
     redact: Callable[[str], str] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Return the wrapper that lets a tool call pass only when ``gate`` or a person allows it.
 
-    An ``ask`` is answered by ``approve`` (tool names, from the flag), then by a recorded yes or no to exactly
-    these arguments, then by ``approver`` (one question at a time), else it is recorded and the step waits.
-    Model calls pass. Whatever fails on the way is a deny.
+    An ``ask`` is answered by a recorded yes or no to exactly these arguments, then by ``approver`` (one
+    question at a time), else it is recorded and the step waits. Model calls pass. Whatever fails on the
+    way is a deny. Reasons and previews are redacted with ``redact`` (default: a ``Redactor``).
     """
-    desk = _Desk(gate, specs, approvals, approver, FlagApprover(approve), redact or Redactor().text, anyio.Lock())
+    desk = _Desk(gate, specs, approvals, approver, redact or Redactor().text, anyio.Lock())
 
     def wrap(handle: Handler) -> Handler:
         def guard(step: Step, ctx: Ctx) -> Awaitable[StepResult]:
@@ -100,7 +111,6 @@ class _Desk:
     specs: Mapping[str, ToolSpec]
     approvals: Approvals
     approver: Approver | None
-    flag: FlagApprover
     redact: Callable[[str], str]
     lock: anyio.Lock
 
@@ -125,17 +135,17 @@ class _Desk:
 
     async def _ask(self, step: Step, spec: ToolSpec, ctx: Ctx, verdict: Verdict) -> Verdict | StepResult:
         preview = self.redact(preview_of(step.args, step.labels))
-        if await self.flag.decide(step, spec, verdict, preview):
-            return verdict.model_copy(update={"decision": "allow", "by": "flag"})
+        by = "person"
         answer = await self.approvals.find(step.key, step.digest)
         if answer is None and self.approver is not None:
             async with self.lock:
                 answer = await self.approver.decide(step, spec, verdict, preview)
+                by = "flag" if isinstance(self.approver, FlagApprover) else "person"
         if answer is True:
-            return verdict.model_copy(update={"decision": "allow", "by": "person"})
+            return verdict.model_copy(update={"decision": "allow", "by": by})
         if answer is False:
-            update = {"decision": "deny", "by": "person", "reason": "a person said no; change the task or the plan."}
-            return verdict.model_copy(update=update)
+            reason = "a person said no; change the task or the plan."
+            return verdict.model_copy(update={"decision": "deny", "by": by, "reason": reason})
         asked = await self.approvals.ask(step.key, step.digest, step.name, verdict.reason, preview)
         ctx.emit(
             ApprovalAsked(
@@ -171,14 +181,6 @@ def flow(labels: Mapping[str, Label]) -> str:
         f"{name} comes from {', '.join(label.tools) or 'memory'}" for name, label in labels.items() if not label.trusted
     ]
     return f" Note: {'; '.join(parts)}." if parts else ""
-
-
-def _verdict(rule: Rule | None, tool: str, digest: str, note: str) -> Verdict:
-    if rule is None:
-        reason = f"no rule allows {tool!r}; add one under [[rules]] in shuntyard.toml."
-        return Verdict(decision="deny", rule="unmatched", reason=reason, args_digest=digest)
-    reason = rule.reason if rule.decision == "allow" else f"{rule.reason}{note}"
-    return Verdict(decision=rule.decision, rule=rule.name, reason=reason, args_digest=digest)
 
 
 def _unknown(tool: str) -> Verdict:
