@@ -123,7 +123,7 @@ class Agent:
         """Compile ``task`` without running it, and say which models would be used, and the likely cost and time."""
         _check_task(task)
         async with self._opened(self._sinks) as rooms:
-            run = rooms.runs.start(task, self._settings, limits or limits_of(self._settings))
+            run = rooms.runs.start(rooms.redactor.text(task), self._settings, limits or limits_of(self._settings))
             return await forecast(rooms, run, task, limits or limits_of(self._settings), sinks=self._sinks)
 
     async def resume(
@@ -140,8 +140,7 @@ class Agent:
         a run that was interrupted keeps its recorded failures. Raises UnknownName for an unknown run.
         """
         async with self._opened(self._sinks) as rooms:
-            record = rooms.runs.get(run)
-            rooms.runs.claim(record.run)
+            record = rooms.runs.claim(run)
             plans = {plan.revision: plan for plan in rooms.runs.plans(record.run)}
             progress = Progress(task=record.task, recorded=plans)
             job = Job(
@@ -158,7 +157,7 @@ class Agent:
         _check_task(task)
         chosen = limits or limits_of(self._settings)
         async with self._opened(sinks) as rooms:
-            run = rooms.runs.start(task, self._settings, chosen)
+            run = rooms.runs.start(rooms.redactor.text(task), self._settings, chosen)
             job = Job(run=run, progress=Progress(task=task, given=plan), limits=chosen)
             return await execute(rooms, job, sinks=sinks, approver=self._approver)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from ..messages import Frozen, ModelInfo
+from ..messages import Frozen, ModelInfo, Role
 from ..planner.dag import estimate
 from ..protocols import Ctx, Sink
 from ..router.choose import choose
@@ -59,8 +59,17 @@ async def forecast(rooms: Rooms, run: str, task: str, limits: Limits, *, sinks: 
     rooms.runs.finish(run, RunResult(run=run, task=task, status="done", plan=plan, usage=tally.usage, cost=tally.cost))
     infos = rooms.catalogue.infos()
     settings = rooms.settings
-    decisions = {
-        role: choose(role, infos, model=settings.model, fallback=settings.fallback) for role in ("compile", "join")
+    roles: tuple[Role, ...] = ("compile", "join")
+    decisions: dict[str, Decision] = {
+        role: choose(
+            role,
+            infos,
+            model=settings.model,
+            fallback=settings.fallback,
+            max_cost=limits.max_cost,
+            installed=rooms.catalogue.installed,
+        )
+        for role in roles
     }
     joiner = next(info for info in infos if info.name == decisions["join"].model)
     guess = estimate(plan, rooms.specs, limits.concurrency)

@@ -162,7 +162,7 @@ class Phases:
             plan = await self._check_given(progress.given)
         else:
             plan = await self._write(revision, offer, earlier)
-        rooms.runs.save_plan(ctx.run, plan)
+        rooms.runs.save_plan(ctx.run, Plan.model_validate_json(rooms.redactor.text(plan.model_dump_json())))
         ctx.emit(Planned(run=ctx.run, at=now(), plan=plan))
         return plan
 
@@ -213,7 +213,14 @@ class Phases:
     def _model(self, role: Any, revision: int) -> StepModel:
         rooms = self._rooms
         infos = rooms.catalogue.infos()
-        decision = choose(role, infos, model=rooms.settings.model, fallback=rooms.settings.fallback)
+        decision = choose(
+            role,
+            infos,
+            model=rooms.settings.model,
+            fallback=rooms.settings.fallback,
+            max_cost=self._ctx.limits.max_cost,
+            installed=rooms.catalogue.installed,
+        )
         info = next(info for info in infos if info.name == decision.model)
         return StepModel(self._handle, self._ctx, info=info, revision=revision)
 

@@ -35,7 +35,14 @@ def pipeline(
     recorded failures again.
     """
     record = recorded(rooms.journal, run, assume=assume or {}, retry_failed=retry_failed)
-    guard = guarded(rooms.gate, rooms.specs, rooms.approvals, approver)
+    guard = guarded(
+        rooms.gate,
+        rooms.specs,
+        rooms.approvals,
+        approver,
+        approve=rooms.settings.approve,
+        redact=rooms.redactor.text,
+    )
     budget = budgeted(
         rooms.catalogue,
         rooms.ledger,

@@ -99,7 +99,7 @@ def open_rooms(
         tools=registry,
         specs=specs,
         catalogue=Catalogue(sources),
-        gate=PolicyGate(rules_from(settings), workspace=workspace, approve=settings.approve),
+        gate=PolicyGate(rules_from(settings), workspace=workspace),
         redactor=redactor,
         store=store,
         journal=SqlJournal(store, redact=redactor.value),

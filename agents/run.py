@@ -135,7 +135,9 @@ def _late(job: Job) -> None:
 
 def _close(rooms: Rooms, emit: Emit, done: RunResult) -> None:
     rooms.ledger.close(done.run)
-    rooms.runs.finish(done.run, done)
+    text = done.model_dump_json()
+    clean = rooms.redactor.text(text)
+    rooms.runs.finish(done.run, done if clean == text else RunResult.model_validate_json(clean))
     emit(
         RunDone(
             run=done.run,

@@ -208,8 +208,8 @@ class _Past:
                 return False
         elif result.status not in _FINAL:
             return False
-        # A prompt may differ because files changed since; the plan made from it is already under way.
-        return step.kind == "model" or found.digest == self._journal.digest(step)
+        # Also for model calls: a join over results that were retried since must not repeat the old answer.
+        return found.digest == self._journal.digest(step)
 
     async def _undecided(self, step: Step, found: Recorded) -> StepResult | None:
         assert self._steps is not None
