@@ -64,15 +64,15 @@ class ChromaIndex:
         """Close the files and let another process own them."""
         with self._mutex:
             self._drop()
-            if self._owner.is_locked:
-                self._owner.release()
+            self._owner.release(force=True)
 
     def _owning(self, action: Callable[[], _T]) -> _T | None:
         with self._mutex:
             if self._broken:
                 return None
             try:
-                self._owner.acquire()
+                if not self._owner.is_locked:
+                    self._owner.acquire()
             except (Timeout, OSError):
                 return None
             try:
