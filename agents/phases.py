@@ -87,18 +87,16 @@ class Phases:
                 progress.plan = plan
                 if plan.refusal:
                     progress.status, progress.answer = "refused", plan.refusal
-                    return
-                await self._authorise(plan)
-                try:
+                else:
+                    await self._authorise(plan)
                     await scheduler.finish(plan)
-                finally:
-                    progress.results.update(scheduler.results)
         except StepStopped as stop:
             self._stop("spent" if stop.status == "spent" else "failed", stop.failure)
         except ShuntyardError as error:
             self._stop("denied" if error.exit_code == 3 else "failed", failure_of(error, "plan"))
-        else:
-            self._judge()
+        finally:
+            progress.results.update(scheduler.results)
+        self._judge()
 
     async def compile_only(self) -> Plan:
         """Compile the plan and check it against the policy, without running anything of it."""

@@ -83,7 +83,7 @@ async def test_results_come_back_byte_for_byte_in_any_order(store: Store, run: s
     assert callee.calls == []
 
 
-async def test_a_changed_tool_call_runs_anew_a_model_call_does_not(store: Store, run: str, ctx: Ctx) -> None:
+async def test_a_changed_call_runs_anew_the_same_prompt_does_not(store: Store, run: str, ctx: Ctx) -> None:
     def ask(text: str) -> Step:
         request = ModelRequest(messages=(Message(role="user", content=text),), role="compile")
         return step(run, "compile", kind="model", name="compile", args={}, request=request)
@@ -97,9 +97,10 @@ async def test_a_changed_tool_call_runs_anew_a_model_call_does_not(store: Store,
     callee = Callee(answer)
     second = again(store, run, callee)
     heard: list[str] = []
-    spoken = await second(replace(ask("files: a, b"), on_text=heard.append), ctx)
+    spoken = await second(replace(ask("files: a"), on_text=heard.append), ctx)
     assert spoken.replayed
     assert heard == ["1. now()"]
+    assert not (await again(store, run, Callee(answer))(ask("files: a, b"), ctx)).replayed
     assert not (await second(step(run, args={"expression": "2 + 2"}), ctx)).replayed
     assert [(call.key.path, call.attempt) for call in callee.calls] == [("n1", 2)]
 
@@ -246,7 +247,9 @@ async def test_secrets_stay_out_and_a_call_made_with_one_is_still_the_same(store
     def handler(callee: Handler) -> Handler:
         return recorded(SqlJournal(store, redact=redact), run)(callee)
 
-    live = await handler(Callee(leak))(step(run, args={"password": "hunter2", "b": Bound("$1", {"$1": "hunter2"})}), ctx)
+    live = await handler(Callee(leak))(
+        step(run, args={"password": "hunter2", "b": Bound("$1", {"$1": "hunter2"})}), ctx
+    )
     assert live.value == ["hunter2"]
     await handler(Callee(leak))(step(run, "n2"), ctx)
     files = b"".join(file.read_bytes() for file in store.home.iterdir() if file.is_file())
