@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from ..events import (
     ApprovalAsked,
@@ -29,6 +28,8 @@ from ..events import (
     TextDelta,
 )
 from ..messages import Usage
+from ..planner.render import call_text
+from ..planner.values import parents
 from ..steps import Node
 
 PHASES = {
@@ -213,8 +214,6 @@ class Board:
                 row.status, row.seconds = "cancelled", self.clock() - row.started
 
     def _add(self, node: Node) -> str | None:
-        from ..planner.values import parents
-
         known = self.rows.get(node.id)
         self.rows[node.id] = row = known or Row(id=node.id, call="")
         new = row.call == ""
@@ -242,30 +241,6 @@ def amount(event: Progress) -> str:
     return share + (f" of {event.total / 1e6:,.0f} MB" if event.total >= 1e6 else "")
 
 
-def call_text(node: Node) -> str:
-    """One line for a node: ``tool(name=value)``, earlier results by their id."""
-    args = ", ".join(f"{name}={value_text(value)}" for name, value in node.args.items())
-    over = f" for each of {value_text(node.over)}" if node.over is not None else ""
-    when = f" if {value_text(node.when)}" if node.when is not None else ""
-    return f"{node.tool}({args}){over}{when}"
-
-
-def value_text(value: Any) -> str:
-    """A planned value in short form: references bare, texts quoted."""
-    if isinstance(value, Mapping):
-        if set(value) == {"$ref"}:
-            return str(value["$ref"])
-        if set(value) == {"$text"}:
-            parts = [part if isinstance(part, str) else "{" + value_text(part) + "}" for part in value["$text"]]
-            return '"' + short("".join(parts), 60) + '"'
-        return "{" + ", ".join(f"{key}: {value_text(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(value_text(item) for item in value[:6]) + (", …]" if len(value) > 6 else "]")
-    if isinstance(value, str):
-        return '"' + short(value, 60) + '"'
-    return str(value)
-
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -275,4 +250,4 @@ def short(text: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-__all__ = ["Board", "Row", "amount", "call_text", "short", "value_text"]
+__all__ = ["Board", "Row", "amount", "short"]

@@ -69,7 +69,12 @@ def _versions() -> Iterator[Check]:
     from importlib.metadata import PackageNotFoundError, version
 
     python = platform.python_version()
-    yield Check("python", sys.version_info >= (3, 11), f"{python} on {platform.system()} {platform.machine()}", "3.11+")
+    yield Check(
+        "python",
+        sys.version_info >= (3, 11),
+        f"{python} on {platform.system()} {platform.machine()}",
+        "use Python 3.11 or newer.",
+    )
     found, missing = [], []
     for name in ("shuntyard", *CORE):
         try:

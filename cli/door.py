@@ -49,7 +49,7 @@ def _enter(words: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        return _report(_leaf(error), words)
+        return _report(_leaf(error), words, error)
 
 
 def _leaf(error: BaseException) -> BaseException:
@@ -60,19 +60,19 @@ def _leaf(error: BaseException) -> BaseException:
     return error
 
 
-def _report(error: BaseException, words: list[str]) -> int:
+def _report(error: BaseException, words: list[str], whole: BaseException) -> int:
     flags = words[: words.index("--")] if "--" in words else words
     if isinstance(error, _ClickError):
         return _usage(error, flags)
     if isinstance(error, ShuntyardError):
         cause: Any = getattr(error, "failure", None) or error  # a stopped step speaks for its failure
         body = {"code": cause.code, "message": error.message, "retryable": cause.retryable, "ids": dict(error.ids)}
-        return _say(body, cause.exit_code, error, flags)
+        return _say(body, cause.exit_code, whole, flags)
     if isinstance(error, OSError) and error.errno in _DISK:
         message = f"{error.strerror}: {error.filename or 'while writing'}; {_DISK[error.errno]}"
-        return _say({"code": "disk", "message": message, "retryable": False, "ids": {}}, 1, error, flags)
+        return _say({"code": "disk", "message": message, "retryable": False, "ids": {}}, 1, whole, flags)
     body = {"code": "unexpected", "message": _unexpected(error), "retryable": False, "ids": {}}
-    return _say(body, 1, error, flags)
+    return _say(body, 1, whole, flags)
 
 
 def _say(body: dict[str, Any], code: int, error: BaseException, flags: list[str]) -> int:

@@ -45,12 +45,12 @@ def drive(options: RunOptions, start: Callable[[Agent], Awaitable[RunResult]]) -
 
     While the run is on, prints of tools go to stderr: stdout carries the result alone.
     """
+    settings = options.settings()
     import anyio
 
     from ..agents.agent import Agent
     from ..agents.sinks import JsonlSink, progress_sink
 
-    settings = options.settings()
     watch = Watch()
     display = None if options.quiet else progress_sink(sys.stderr)
     sinks: list[Any] = [watch, *([JsonlSink(sys.stdout)] if options.events else []), *([display] if display else [])]

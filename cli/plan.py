@@ -53,12 +53,12 @@ def plan(
 
 
 def _forecast(options: RunOptions, task: str) -> Forecast:
+    settings = options.settings()
     import anyio
 
     from ..agents.agent import Agent
     from ..agents.sinks import JsonlSink, progress_sink
 
-    settings = options.settings()
     display = None if options.quiet else progress_sink(sys.stderr)
     sinks: list[Any] = [*([JsonlSink(sys.stdout)] if options.events else []), *([display] if display else [])]
 
@@ -79,25 +79,12 @@ def _forecast(options: RunOptions, task: str) -> Forecast:
 
 def as_json(forecast: Forecast) -> dict[str, Any]:
     """``nodes`` as ``id, tool, args, after``, with the models and the estimate."""
-    from ..planner.values import parents
+    from ..planner.files import node_record
 
-    nodes = []
-    for node in forecast.plan.nodes:
-        body: dict[str, Any] = {
-            "id": node.id,
-            "tool": node.tool,
-            "args": node.args,
-            "after": list(parents(node)),
-            "effect": node.effect.value,
-        }
-        for key in ("when", "over"):
-            if getattr(node, key) is not None:
-                body[key] = getattr(node, key)
-        nodes.append(body)
     return {
         "task": forecast.plan.task,
         "run": forecast.run,
-        "nodes": nodes,
+        "nodes": [{**node_record(node), "effect": node.effect.value} for node in forecast.plan.nodes],
         "refusal": forecast.plan.refusal,
         "models": {role: decision.model for role, decision in forecast.decisions.items()},
         "estimate": {

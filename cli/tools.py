@@ -23,13 +23,13 @@ def tools(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="show: which tool.")] = "",
 ) -> int:
     """List the tools that plans can use, or show one with its parameters."""
+    if action == "show" and not name:
+        raise UsageError("which tool? Write: shuntyard tools show NAME.")
     from ..agents.rooms import gather_tools
 
     specs = {tool.spec.name: tool.spec for tool in gather_tools(options.settings(), (), builtin=True)}
     if action == "list":
         return _list(list(specs.values()), as_json=options.json)
-    if not name:
-        raise UsageError("which tool? Write: shuntyard tools show NAME.")
     if name not in specs:
         raise UnknownName("tool", name, list(specs))
     if options.json:

@@ -4,7 +4,7 @@ from contextlib import closing
 
 from rich.console import Console
 
-from shuntyard.agents.board import Board, call_text, short
+from shuntyard.agents.board import Board, short
 from shuntyard.agents.live import LiveSink, QuietConsole
 from shuntyard.agents.sinks import JsonlSink, PlainSink, progress_sink
 from shuntyard.events import (
@@ -84,7 +84,7 @@ def test_plain_lines_name_what_happened_without_control_characters() -> None:
         for event in a_run():
             sink(event)
     text = stream.getvalue()
-    assert "n2 = count(text=n1" in text and "after n1" in text
+    assert "n2 = count(text=$1" in text and "after n1" in text
     assert "n1 read_text: done, 0.50 s  12 lines" in text
     assert "n2 count: failed" in text and "such thing" in text
     assert "\x1b" not in text
@@ -154,6 +154,5 @@ def test_pipes_and_dumb_terminals_get_plain_lines() -> None:
     sink.close()
 
 
-def test_call_text_shows_references_bare_and_texts_quoted() -> None:
-    assert call_text(SECOND) == 'count(text=n1, how="at most {n1.x}")'
-    assert short("a\nb\tc" + "d" * 99, 10) == "a b cdddd…"
+def test_short_is_one_line_without_control_characters() -> None:
+    assert short("a\nb\tc\x1b" + "d" * 99, 10) == "a b c ddd…"

@@ -1,0 +1,129 @@
+import errno
+from pathlib import Path
+
+import pytest
+from conftest import Call
+
+from shuntyard.cli import door
+from shuntyard.cli.root import TABLE
+from shuntyard.errors import BudgetSpent, ShuntyardError, StoreTooNew
+
+
+def test_every_command_has_help_and_loads(call: Call) -> None:
+    for name in TABLE:
+        done = call(name, "--help")
+        assert done.code == 0, name
+        assert "Usage: shuntyard " + name in done.out
+
+
+def test_no_arguments_show_the_help_and_are_an_error(call: Call) -> None:
+    done = call()
+    assert done.code == 2 and "Commands:" in done.err and done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["rnu"], "Did you mean 'run'"),
+        (["run", "x", "--frobnicate"], "--frobnicate"),
+        (["run", ""], "the task is empty"),
+        (["run", "   "], "the task is empty"),
+        (["run", "x", "--max-cost", "-1"], "--max-cost: max_cost = '-1'"),
+        (["run", "x", "--max-cost", "cheap"], "--max-cost"),
+        (["run", "x", "--concurrency", "0"], "--concurrency"),
+        (["run", "x", "--deadline", "nan"], "--deadline"),
+        (["run", "x", "--workspace", "nowhere"], "the workspace 'nowhere' does not exist"),
+        (["run", "x", "-w", "file.txt"], "is not a folder"),
+        (["run", "x", "--plan", "none.json"], "the plan 'none.json' cannot be read"),
+        (["run", "x", "--tools", "none.py"], "'none.py'"),
+        (["resume", "x", "--assume", "n1=perhaps"], "'n1=perhaps'"),
+        (["resume", "zzz"], "unknown run 'zzz'"),
+        (["show", "zzz"], "unknown run 'zzz'"),
+        (["approve", "zzz"], "unknown approval 'zzz'"),
+        (["runs", "prune"], "--older-than or --keep"),
+        (["runs", "prune", "--older-than", "ages"], "'ages'"),
+        (["bench", "zzz"], "unknown benchmark 'zzz'"),
+        (["tools", "show", "read_fiel"], "did you mean read_file"),
+        (["tools", "show"], "which tool"),
+        (["models", "show", "qwen"], "unknown"),
+        (["completion", "cobol"], "cobol"),
+    ],
+)
+def test_wrong_input_exits_2_and_names_the_mend(call: Call, folder: Path, args: list[str], says: str) -> None:
+    (folder / "file.txt").write_text("")
+    done = call(*args)
+    assert done.code == 2, done
+    assert done.out == ""
+    assert "error: " in done.err and says in done.err
+    assert "Traceback" not in done.err
+
+
+def test_malformed_settings_name_the_line(call: Call, folder: Path) -> None:
+    (folder / "shuntyard.toml").write_text("max_cost = = 3\n")
+    done = call("run", "x")
+    assert done.code == 2 and "shuntyard.toml" in done.err and "line 1" in done.err
+
+
+def test_misspelt_settings_are_errors(call: Call, folder: Path) -> None:
+    (folder / "shuntyard.toml").write_text("max_cots = 3\n")
+    done = call("run", "x", "--json")
+    assert done.code == 2
+    assert done.json["error"]["code"] == "settings_invalid"
+    assert "max_cost" in done.json["error"]["message"]
+
+
+def test_a_long_task_is_refused_before_anything_is_sent(call: Call) -> None:
+    done = call("run", "word " * 50_000, "--no-memory")
+    assert done.code == 2 and "50000 words" in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (BudgetSpent("spent 3 of 2; raise --max-cost."), 4, "spent 3 of 2"),
+        (StoreTooNew("database from version 9; upgrade."), 2, "version 9"),
+        (ExceptionGroup("tasks", [ValueError("x"), BudgetSpent("spent")]), 4, "spent"),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 1, "free some space"),
+        (KeyError("thing"), 1, "unexpected KeyError: 'thing'"),
+    ],
+)
+def test_every_error_leaves_by_the_same_door(
+    call: Call, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, says: str
+) -> None:
+    def explode() -> None:
+        raise error
+
+    monkeypatch.setattr(door, "root", explode)
+    plain = call("run", "x")
+    assert plain.code == code and plain.out == ""
+    assert says in plain.err and plain.err.count("\n") == 1
+    as_json = call("run", "x", "--json")
+    assert as_json.code == code and says in as_json.json["error"]["message"]
+    assert as_json.json["error"]["exit_code"] == code
+    assert "Traceback" in call("run", "x", "--debug").err
+
+
+def test_interrupts_and_aborts_exit_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(door, "root", interrupted)
+    assert call("run", "x").code == 130
+
+
+def test_a_stopped_step_speaks_for_its_failure(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shuntyard.agents.calls import StepStopped
+    from shuntyard.steps import Failure
+
+    def stopped() -> None:
+        raise StepStopped(Failure(code="model_unavailable", message="gone", exit_code=6), "failed")
+
+    monkeypatch.setattr(door, "root", stopped)
+    assert call("plan", "x", "--json").json["error"] == {
+        "code": "model_unavailable",
+        "message": "gone",
+        "retryable": False,
+        "ids": {},
+        "exit_code": 6,
+    }
+    assert issubclass(StepStopped, ShuntyardError)
