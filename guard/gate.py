@@ -19,7 +19,7 @@ from ..events import ApprovalAsked, Guarded
 from ..protocols import Approvals, Approver, Ctx, Gate, Handler
 from ..settings import FILE
 from ..steps import Bound, Failure, Label, Node, Plan, Step, StepResult, ToolSpec, Verdict, digest_call
-from .approve import FlagApprover, named
+from .approve import FlagApprover
 from .redact import Redactor
 from .rules import Call, Rule, first_match, places
 
@@ -30,11 +30,10 @@ _LATER = " Some of its values are not known yet; it is judged again when it runs
 class PolicyGate:
     """Judges calls by rules, in order, on their real values; what no rule matches is denied."""
 
-    def __init__(self, rules: Sequence[Rule], *, workspace: Path | None = None, approve: Collection[str] = ()) -> None:
-        """Keep the rules; ``workspace`` overrides the run's own, ``approve`` names tools whose ask is a yes."""
+    def __init__(self, rules: Sequence[Rule], *, workspace: Path | None = None) -> None:
+        """Keep the rules; ``workspace`` overrides the run's own."""
         self._rules = tuple(rules)
         self._workspace = workspace
-        self._approve = tuple(approve)
 
     async def judge(self, step: Step, spec: ToolSpec, ctx: Ctx) -> Verdict:
         """Decide on one call. Anything that goes wrong while judging is a deny, never an error."""
@@ -45,7 +44,7 @@ class PolicyGate:
             digest = step.digest
         except Exception as error:
             return _failed_closed(spec.name, error)
-        return self._verdict(rule, spec.name, digest, flow(call.labels))
+        return _verdict(rule, spec.name, digest, flow(call.labels))
 
     async def review(self, plan: Plan, specs: Mapping[str, ToolSpec], ctx: Ctx) -> Mapping[str, Verdict]:
         """Decide on a plan's nodes as far as literals tell; each is judged again with its values when it runs."""
@@ -65,17 +64,7 @@ class PolicyGate:
             digest = digest_call(node.tool, node.args)
         except Exception as error:
             return _failed_closed(node.tool, error)
-        return self._verdict(rule, spec.name, digest, "" if certain else _LATER)
-
-    def _verdict(self, rule: Rule | None, tool: str, digest: str, note: str) -> Verdict:
-        if rule is None:
-            reason = f"no rule allows {tool!r}; add one under [[rules]] in {FILE}."
-            return Verdict(decision="deny", rule="unmatched", reason=reason, args_digest=digest)
-        if rule.decision == "ask" and named(tool, self._approve):
-            reason = f"{rule.reason} It was approved beforehand.{note}"
-            return Verdict(decision="allow", rule=rule.name, reason=reason, args_digest=digest, by="flag")
-        reason = rule.reason if rule.decision == "allow" else f"{rule.reason}{note}"
-        return Verdict(decision=rule.decision, rule=rule.name, reason=reason, args_digest=digest)
+        return _verdict(rule, spec.name, digest, "" if certain else _LATER)
 
 
 def guarded(
@@ -84,15 +73,17 @@ def guarded(
     approvals: Approvals,
     approver: Approver | None = None,
     *,
+    approve: Collection[str] = (),
     redact: Callable[[str], str] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Return the wrapper that lets a tool call pass only when ``gate`` or a person allows it.
 
-    An ``ask`` is answered by a recorded yes or no to exactly these arguments, then by ``approver`` (one
-    question at a time), else it is recorded and the step waits. Model calls pass. Whatever fails on the
-    way is a deny. Reasons and previews are redacted with ``redact`` (default: a ``Redactor``).
+    An ``ask`` is answered by ``approve`` (tool names or globs, from the flag), then by a recorded yes or no to
+    exactly these arguments, then by ``approver`` (one question at a time), else it is recorded and the step
+    waits. Model calls pass. Whatever fails on the way is a deny. Previews are redacted with ``redact``
+    (default: a ``Redactor``).
     """
-    desk = _Desk(gate, specs, approvals, approver, redact or Redactor().text, anyio.Lock())
+    desk = _Desk(gate, specs, approvals, approver, FlagApprover(approve), redact or Redactor().text, anyio.Lock())
 
     def wrap(handle: Handler) -> Handler:
         def guard(step: Step, ctx: Ctx) -> Awaitable[StepResult]:
@@ -111,6 +102,7 @@ class _Desk:
     specs: Mapping[str, ToolSpec]
     approvals: Approvals
     approver: Approver | None
+    flag: FlagApprover
     redact: Callable[[str], str]
     lock: anyio.Lock
 
@@ -134,18 +126,18 @@ class _Desk:
         return result.model_copy(update={"verdict": verdict})
 
     async def _ask(self, step: Step, spec: ToolSpec, ctx: Ctx, verdict: Verdict) -> Verdict | StepResult:
-        preview = self.redact(preview_of(step.args, step.labels))
-        by = "person"
+        preview = preview_of(step.args, step.labels, redact=self.redact)
+        if await self.flag.decide(step, spec, verdict, preview):
+            return verdict.model_copy(update={"decision": "allow", "by": "flag"})
         answer = await self.approvals.find(step.key, step.digest)
         if answer is None and self.approver is not None:
             async with self.lock:
                 answer = await self.approver.decide(step, spec, verdict, preview)
-                by = "flag" if isinstance(self.approver, FlagApprover) else "person"
         if answer is True:
-            return verdict.model_copy(update={"decision": "allow", "by": by})
+            return verdict.model_copy(update={"decision": "allow", "by": "person"})
         if answer is False:
             reason = "a person said no; change the task or the plan."
-            return verdict.model_copy(update={"decision": "deny", "by": by, "reason": reason})
+            return verdict.model_copy(update={"decision": "deny", "by": "person", "reason": reason})
         asked = await self.approvals.ask(step.key, step.digest, step.name, verdict.reason, preview)
         ctx.emit(
             ApprovalAsked(
@@ -161,26 +153,39 @@ class _Desk:
         return StepResult(status="waiting", verdict=verdict, failure=_waits(step, ctx, verdict, asked))
 
 
-def preview_of(args: Mapping[str, Any], labels: Mapping[str, Label]) -> str:
-    """The arguments for a person's eyes: each shortened, with the tools that its value was read by."""
-    parts = []
+def preview_of(
+    args: Mapping[str, Any], labels: Mapping[str, Label], *, redact: Callable[[str], str] = lambda text: text
+) -> str:
+    """The arguments for a person's eyes, one a line: shortened, with the tools that their values were read by."""
+    lines = []
     for name, value in args.items():
-        text = value.text if isinstance(value, Bound) else value
-        shown = json.dumps(text, ensure_ascii=False, default=str)
+        plain = [value.text, dict(value.values)] if isinstance(value, Bound) else value
+        # Before it is shortened: half a secret is still one, and no longer looks like it.
+        shown = redact(json.dumps(plain, ensure_ascii=False, default=str))
         if len(shown) > _PREVIEW:
             shown = f"{shown[:_PREVIEW]}… ({len(shown)} characters)"
         label = labels.get(name)
-        origin = f" (from {', '.join(label.tools) or 'memory'})" if label is not None and not label.trusted else ""
-        parts.append(f"{name}={shown}{origin}")
-    return "\n".join(parts)
+        origin = "" if label is None or label.trusted else f" (content comes from {_origin(label)})"
+        lines.append(f"{name}={shown}{origin}")
+    return "\n".join(lines)
 
 
 def flow(labels: Mapping[str, Label]) -> str:
     """Say which arguments carry what tools or memory have read; empty when none does."""
-    parts = [
-        f"{name} comes from {', '.join(label.tools) or 'memory'}" for name, label in labels.items() if not label.trusted
-    ]
+    parts = [f"{name!r} carries content from {_origin(label)}" for name, label in labels.items() if not label.trusted]
     return f" Note: {'; '.join(parts)}." if parts else ""
+
+
+def _origin(label: Label) -> str:
+    return ", ".join(label.tools) or "memory"
+
+
+def _verdict(rule: Rule | None, tool: str, digest: str, note: str) -> Verdict:
+    if rule is None:
+        reason = f"no rule allows {tool!r}; add one under [[rules]] in {FILE}."
+        return Verdict(decision="deny", rule="unmatched", reason=reason, args_digest=digest)
+    reason = rule.reason if rule.decision == "allow" else f"{rule.reason}{note}"
+    return Verdict(decision=rule.decision, rule=rule.name, reason=reason, args_digest=digest)
 
 
 def _unknown(tool: str) -> Verdict:
