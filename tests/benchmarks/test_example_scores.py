@@ -1,0 +1,104 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shuntyard.benchmarks._tasks import Check, ExampleTask, numbers, problems, read_tasks
+from shuntyard.benchmarks.examples import FOLDER, chosen, describe, summed
+from shuntyard.errors import PathRefused, SettingsInvalid
+from shuntyard.steps import Failure, Plan, RunResult, StepResult
+
+
+def task(*check: Check, kind: str = "chain") -> ExampleTask:
+    return ExampleTask.model_validate(
+        {"id": "t", "kind": kind, "depth": 1, "calls": 1, "wordings": ("w",), "check": check}
+    )
+
+
+def said(answer: str, **more: Any) -> RunResult:
+    return RunResult.model_validate({"run": "r", "task": "w", "status": "done", "answer": answer} | more)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It is 1,234.5 in all.", [1234.5]),
+        ("-3 and 4.0, then 12", [-3.0, 4.0, 12.0]),
+        ("13 kPa (253-240)", [13.0, 253.0, 240.0]),
+        ("version 1.2.3", [1.2]),
+        ("none", []),
+    ],
+)
+def test_numbers(text: str, found: list[float]) -> None:
+    assert numbers(text) == found
+
+
+def test_a_number_must_be_near_and_be_there(tmp_path: Path) -> None:
+    near = task(Check(number=15.4, within=0.01))
+    assert problems(near, said("That day brings 15.40."), tmp_path) == []
+    assert problems(near, said("15.42"), tmp_path)
+    assert problems(near, said("no idea"), tmp_path)
+    assert problems(near, said("It is 115.4"), tmp_path)
+
+
+def test_texts_are_compared_without_case_and_breaks(tmp_path: Path) -> None:
+    texts = task(Check(all=("shade cloth",), none=("frost",), any=("may", "june")))
+    assert problems(texts, said("Shade\n  cloth in May"), tmp_path) == []
+    assert len(problems(texts, said("frost in July"), tmp_path)) == 3
+
+
+def test_a_file_must_be_written(tmp_path: Path) -> None:
+    wanted = task(Check(file="out.txt", all=("fine",)))
+    assert problems(wanted, said("I wrote fine into out.txt"), tmp_path) == ["out.txt was not written"]
+    (tmp_path / "out.txt").write_text("all FINE\n")
+    assert problems(wanted, said(""), tmp_path) == []
+
+
+def test_refusals(tmp_path: Path) -> None:
+    impossible = task(Check(refused=True), kind="impossible")
+    assert problems(impossible, said("There is no tool for it.", status="refused"), tmp_path) == []
+    assert problems(impossible, said("", status="refused"), tmp_path)
+    assert problems(impossible, said("Sent!"), tmp_path)
+    assert problems(task(Check(any=("a",))), said("a", status="refused"), tmp_path)
+
+
+def test_missing_may_be_told_by_the_answer_a_failure_or_a_refusal(tmp_path: Path) -> None:
+    missing = task(Check(missing="x.csv"), kind="failing")
+    failure = Failure(code="path_refused", message="'x.csv' does not exist; the workspace has a.csv.")
+    assert problems(missing, said("There is no file x.csv."), tmp_path) == []
+    assert problems(missing, said("", status="failed", results={"n1": StepResult(failure=failure)}), tmp_path) == []
+    assert problems(missing, said("", plan=Plan(task="w", nodes=(), refusal="x.csv is missing")), tmp_path) == []
+    assert problems(missing, said("x.csv has 12 rows."), tmp_path)
+
+
+def test_the_shipped_tasks_can_be_read_and_chosen() -> None:
+    tasks = read_tasks(FOLDER / "tasks.toml")
+    assert len(chosen(tasks, "", 0)) == len(tasks) >= 20
+    assert {item.kind for item in chosen(tasks, "join, impossible", 0)} == {"join", "impossible"}
+    assert [item.id for item in chosen(tasks, "mail", 0)] == ["mail"]
+    assert len(chosen(tasks, "", 2)) == 2
+
+
+def test_unreadable_tasks_name_the_mend(tmp_path: Path) -> None:
+    with pytest.raises(PathRefused, match="from a checkout"):
+        read_tasks(tmp_path / "tasks.toml")
+    (tmp_path / "tasks.toml").write_text('[[task]]\nid = "x"\n')
+    with pytest.raises(SettingsInvalid, match="mend that entry"):
+        read_tasks(tmp_path / "tasks.toml")
+
+
+def test_scores_are_summed_by_model_and_kind() -> None:
+    tasks = (task(Check(refused=True), kind="impossible"),)
+    rows = [
+        {"model": model, "task": "t", "kind": "impossible", "wording": number, "right": right, "status": "refused"}
+        | {"tokens": 100, "seconds": 2.0}
+        for model, rights in (("big", (True, True, False)), ("little", (True, False, False)))
+        for number, right in enumerate(rights)
+    ]
+    result = summed(rows, tasks, ["big", "little"])
+    assert result["models"]["big"]["share"] == 0.6667
+    assert result["models"]["big"]["refused_tasks"] == 1
+    assert result["models"]["little"]["refused_tasks"] == 0
+    text = describe(result)
+    assert "2/3" in text
+    assert "big: 67% of 3 wordings right, 1 of 1 impossible tasks refused" in text
