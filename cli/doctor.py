@@ -121,8 +121,11 @@ def _nearest(folder: Path) -> Path:
 
 
 def _database(settings: Settings) -> Check:
+    from ..memory.store import FILE
     from .kept import opened
 
+    if not (home(settings) / FILE).exists():
+        return Check("database", True, "not made yet; the first run makes it")
     try:
         with opened(settings) as kept:
             size = kept.runs.size()

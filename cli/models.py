@@ -113,10 +113,11 @@ def show(
 def rm(options: Options, name: Name) -> int:
     """Remove a model's files from the cache; an engine that runs on them is stopped first."""
     from ..serving import fetch
+    from ..serving.supervise import stop as stop_engines
 
     settings = options.settings()
     fetch.show(name, settings)
-    _stop(settings, name)
+    stop_engines(settings, name)
     freed = fetch.remove(name, settings)
     if options.json:
         out.result_json({"name": name, "freed": freed})
@@ -129,10 +130,12 @@ def rm(options: Options, name: Name) -> int:
 @takes(Options)
 def stop(options: Options, name: Annotated[str, typer.Argument(metavar="[NAME]", help="Only this one.")] = "") -> int:
     """Stop running engines, all or one; the next call starts them again."""
+    from ..serving.supervise import stop as stop_engines
+
     settings = options.settings()
     if name and name not in [row.name for row in rows(settings)] and not name.endswith(".gguf"):
         raise UnknownName("model", name, [row.name for row in rows(settings)])
-    stopped = _stop(settings, name)
+    stopped = stop_engines(settings, name)
     if options.json:
         out.result_json({"stopped": stopped})
     else:
@@ -150,15 +153,9 @@ def rows(settings: Settings) -> list[Row]:
 
 def engines(settings: Settings) -> list[str]:
     """One line per running engine."""
-    from ..serving.engine import running
+    from ..serving.supervise import running
 
-    return [f"{item.name} (pid {item.pid}, port {item.port})" for item in running(settings)]
-
-
-def _stop(settings: Settings, name: str) -> list[str]:
-    from ..serving.engine import stop as stop_engine
-
-    return list(stop_engine(settings, name or None))
+    return [f"{item.name} (process {item.pid}, {item.url})" for item in running(settings)]
 
 
 def _row(item: Listed) -> Row:

