@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import DownloadFailed
-from .part import CHUNK, Part, bad
+from .part import Part, bad
 
 if TYPE_CHECKING:
     import httpx
@@ -77,7 +77,7 @@ def _once(client: httpx.Client, url: str, part: Part) -> None:
                 raise bad(part.file, f"the server offers {length} bytes, not {part.file.bytes}")
             # Without ranges everything comes again from the first byte.
             part.discard()
-        for chunk in response.iter_bytes(CHUNK):
+        for chunk in response.iter_raw():
             part.write(chunk)
 
 

@@ -41,7 +41,7 @@ class Part:
     def __enter__(self) -> Part:
         """Read and hash what an earlier try left. Raises StoreUnwritable."""
         with writing(self.target.parent):
-            self._stream = open(self.path, "a+b")  # noqa: SIM115 - closed in __exit__
+            self._stream = open(self.path, "a+b")
             self.rewind(self._stream.tell())
         self.resumed = self.size > 0
         return self

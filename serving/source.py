@@ -1,0 +1,112 @@
+"""Local models by name: fetched when missing, their engines started or found warm."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from typing import TypeVar
+
+import anyio.to_thread
+
+from ..errors import ModelUnavailable, UnknownName
+from ..events import Progress
+from ..messages import ModelInfo
+from ..protocols import Emit
+from ..settings import Settings
+from . import fetch, supervise
+from .local import LocalModel
+from .registry import MODELS, find
+from .supervise import EngineSpec, Running
+
+T = TypeVar("T")
+
+TOLD = 0.5
+"""Least seconds between two Progress events of one piece of work."""
+
+
+class LocalSource:
+    """The registered models, and any GGUF file by its path. ``emit`` receives Progress (with an empty run)."""
+
+    def __init__(self, settings: Settings, emit: Emit | None = None) -> None:
+        """Nothing is read or started."""
+        self._settings = settings
+        self._emit = emit
+
+    def infos(self) -> Sequence[ModelInfo]:
+        """Registered models that answer requests, largest first; a GGUF path is not listed but opens."""
+        return [entry.info for entry in MODELS if entry.kind == "generate"]
+
+    def installed(self, name: str) -> bool:
+        """Tell whether the model's files are there. Raises UnknownName."""
+        return fetch.installed(name, self._settings)
+
+    async def open(self, name: str) -> LocalModel:
+        """Return the model with its engine warm, fetching and starting what is missing.
+
+        Cancelling stops a download (what came is kept); an engine that is being loaded goes on. Raises
+        UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable.
+        """
+        entry = find(name)
+        if entry.kind != "generate":
+            raise UnknownName("model that answers", name, [info.name for info in self.infos()])
+        if find_spec("xllamacpp") is None:
+            raise ModelUnavailable(
+                f"local model {name!r} needs the engine; run `pip install 'shuntyard[engine]'`.", ids={"model": name}
+            )
+        path = (await self._patiently(partial(fetch.ensure, name, self._settings), f"fetching {name}"))[0]
+        spec = supervise.spec_of(name, path, entry.context, self._settings)
+        connection = _Connection(self, spec)
+        engine = await connection(True)
+        info = entry.info.model_copy(update={"context": min(entry.context, engine.context)})
+        return LocalModel(info, connection, emit=self._emit)
+
+    async def start(self, spec: EngineSpec) -> Running:
+        """Return the engine of ``spec``, warm or started, with signs of life. Raises ModelUnavailable."""
+
+        def work(*, on_progress: Callable[[float, float], None]) -> Running:
+            folder = supervise.engines_folder(self._settings)
+            return supervise.start(folder, spec, on_wait=lambda seconds: on_progress(seconds, 0))
+
+        return await self._patiently(work, f"loading {spec.name}")
+
+    async def _patiently(self, work: Callable[..., T], what: str) -> T:
+        """Run blocking ``work`` in a thread; its progress becomes events, and cancelling ends it."""
+        left = threading.Event()
+        told = 0.0
+
+        def on_progress(done: float, total: float) -> None:
+            nonlocal told
+            if left.is_set():
+                raise _Left
+            now = time.monotonic()
+            if self._emit is not None and now - told >= TOLD:
+                told = now
+                event = Progress(run="", at=time.time(), what=what, done=done, total=total)
+                anyio.from_thread.run_sync(self._emit, event)
+
+        try:
+            return await anyio.to_thread.run_sync(partial(work, on_progress=on_progress), abandon_on_cancel=True)
+        finally:
+            left.set()
+
+
+class _Left(Exception):
+    """Nobody waits any more; ends a worker thread."""
+
+
+class _Connection:
+    """Finds the engine of a spec for every request: from memory, or through the lock when that is out of date."""
+
+    def __init__(self, source: LocalSource, spec: EngineSpec) -> None:
+        self._source = source
+        self._spec = spec
+        self._known: Running | None = None
+
+    async def __call__(self, distrust: bool) -> Running:
+        if self._known is None or distrust or not self._known.file.exists():
+            self._known = await self._source.start(self._spec)
+        self._known.touch()
+        return self._known
