@@ -1,0 +1,230 @@
+"""Words to a plan, written line by line by a model under a grammar, checked, and sent back when it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from ..errors import PlanInvalid
+from ..messages import Message, ModelRequest, Role
+from ..protocols import Model
+from ..steps import Hint, Node, Plan, StepResult, ToolSpec
+from .grammar import grammar
+from .lines import write
+from .prompt import messages
+from .reader import LineReader
+from .repair import dressed, lint, planned, worded
+from .validate import problems
+
+Check = Callable[[str, Mapping[str, Any]], Awaitable[list[str]]]
+"""Problems of a planned call that only its tool can see, worded for a model."""
+Finished = tuple[Plan, Mapping[str, StepResult]]
+"""A plan that was run and its results, to be extended."""
+_MAX_TOKENS = 700
+
+
+@dataclass(slots=True)
+class _Task:
+    """One task on its way to a plan."""
+
+    text: str
+    brief: str
+    memory: str
+    on_node: Callable[[Node], None] | None
+    kept: tuple[Node, ...] = ()
+    """Nodes of the finished plan that have a result."""
+    first: int = 1
+    revision: int = 0
+    known: str = ""
+    """All that the model was told, for telling invented numbers from given ones."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What a model wrote."""
+
+    text: str
+    plan: Plan
+    problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    @property
+    def rank(self) -> int:
+        """0 is best: sound, then doubtful, then broken."""
+        return 2 if self.problems else 1 if self.doubts else 0
+
+
+class LineCompiler:
+    """A Planner that has a model write numbered lines (see ``lines.py``) under a grammar of the catalogue.
+
+    Whatever the model writes, only calls that pass validation leave here: malformed, truncated or endless
+    output costs repair rounds and then raises PlanInvalid. A model without grammar support gets the same
+    prompt and the same checks. Doubts (a number out of nowhere, a result that nobody uses) are sent back
+    as well, but a plan that is merely doubtful is taken in the end.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        specs: Sequence[ToolSpec],
+        *,
+        check: Check | None = None,
+        max_repairs: int = 2,
+        max_lines: int = 10,
+        on_repair: Callable[[Sequence[str]], None] | None = None,
+    ) -> None:
+        """Plan with ``model`` over ``specs``; ``on_repair`` hears the problems of every plan that goes back."""
+        self._model = model
+        self._list = tuple(specs)
+        self._specs = {spec.name: spec for spec in specs}
+        self._check = check
+        self._max_repairs = max_repairs
+        self._max_lines = max_lines
+        self._on_repair = on_repair
+
+    async def compile(
+        self,
+        task: str,
+        *,
+        hints: Sequence[Hint] = (),
+        brief: str = "",
+        on_node: Callable[[Node], None] | None = None,
+        finished: Finished | None = None,
+        reason: str = "",
+    ) -> Plan:
+        """Return a valid plan, or one with a ``refusal``. ``on_node`` receives each line as it is complete.
+
+        An exact hint whose plan still passes every check is returned without asking the model. With
+        ``finished`` the plan is extended: its nodes that have a result stay, new lines continue the
+        numbering, and ``reason`` says what was missing. A node that ``on_node`` received may be missing
+        from, or different in, the plan when that was sent back: start only what merely reads.
+        Raises PlanInvalid when the repair rounds did not mend it.
+        """
+        job = _job(task, hints=hints, brief=brief, on_node=on_node, finished=finished)
+        if finished is None and (plan := await self._remembered(job, hints)) is not None:
+            return plan
+        asked = messages(task, self._list, brief=brief, hints=hints, finished=finished, reason=reason)
+        rules = grammar(
+            self._list, first=job.first, earlier=[int(node.id[1:]) for node in job.kept], max_lines=self._max_lines
+        )
+        draft = best = await self._draft(job, asked, rules, "compile" if finished is None else "replan")
+        for _ in range(self._max_repairs):
+            if draft.rank == 0:
+                break
+            found = [*draft.problems, *draft.doubts]
+            if self._on_repair is not None:
+                self._on_repair(found)
+            said = draft.text if len(draft.text) <= 4000 else draft.text[:4000] + "\n"
+            turn = (Message(role="assistant", content=said), Message(role="user", content=worded(found)))
+            job.on_node = None
+            draft = await self._draft(job, (*asked, *turn), rules, "repair")
+            if not (best.rank == 1 and draft.plan.refusal) and draft.rank <= best.rank:
+                best = draft
+            if best.rank == 1:
+                break
+        if best.problems:
+            raise PlanInvalid(best.problems)
+        return best.plan
+
+    async def _remembered(self, job: _Task, hints: Sequence[Hint]) -> Plan | None:
+        for hint in hints:
+            if not hint.exact or hint.plan.refusal:
+                continue
+            memory = "\n".join(write(node) for node in hint.plan.nodes)
+            nodes = tuple(
+                dressed(node, self._specs.get(node.tool), task=job.text, memory=memory) for node in hint.plan.nodes
+            )
+            plan = Plan(task=job.text, nodes=nodes, origin="memory")
+            if await self._problems(plan, job):
+                continue
+            if job.on_node is not None:
+                for node in nodes:
+                    job.on_node(node)
+            return plan
+        return None
+
+    async def _draft(self, job: _Task, asked: tuple[Message, ...], rules: str, role: Role) -> _Draft:
+        """Have one plan written and judge it."""
+        reader = LineReader(task=job.text, max_lines=max(self._max_lines, 64))
+        nodes: list[Node] = []
+        heard: list[str] = []
+
+        def read(found: Sequence[Node]) -> None:
+            for raw in found:
+                node = dressed(raw, self._specs.get(raw.tool), task=job.text, memory=job.memory)
+                nodes.append(node)
+                if job.on_node is not None and not self._wrong(node, nodes, job):
+                    job.on_node(node)
+
+        request = ModelRequest(messages=asked, role=role, max_tokens=_MAX_TOKENS, grammar=rules)
+        with anyio.CancelScope() as scope:
+
+            def on_text(text: str) -> None:
+                heard.append(text)
+                read(reader.feed(text))
+                if reader.stopped and reader.refusal is None:
+                    scope.cancel()
+
+            completion = await self._model.complete(request, on_text=on_text)
+            if not heard:
+                heard.append(completion.text)
+                read(reader.feed(completion.text))
+        read(reader.close())
+        plan = Plan(task=job.text, nodes=(*job.kept, *nodes), revision=job.revision)
+        draft = _Draft("".join(heard), plan, list(reader.problems))
+        if reader.refusal is not None and not nodes:
+            draft.plan = Plan(task=job.text, nodes=(), refusal=reader.refusal, revision=job.revision)
+            draft.problems = []
+            return draft
+        if not nodes and not draft.problems:
+            draft.problems = ['there are no lines; write at least 1. tool(name=value), or outside(reason="...").']
+        if not draft.problems:
+            draft.problems = await self._problems(plan, job)
+        if not draft.problems:
+            draft.doubts = lint(plan, self._specs, job.known)
+        return draft
+
+    def _wrong(self, node: Node, nodes: Sequence[Node], job: _Task) -> bool:
+        """Return whether a line breaks a rule by itself or by referring to one that does not exist."""
+        plan = Plan(task=job.text, nodes=(*job.kept, *nodes))
+        return any(problem.startswith(f"{node.id}: ") for problem in problems(plan, self._specs))
+
+    async def _problems(self, plan: Plan, job: _Task) -> list[str]:
+        found = problems(plan, self._specs)
+        if found or self._check is None:
+            return found
+        kept = {node.id for node in job.kept}
+        for node in plan.nodes:
+            if node.id not in kept:
+                told = await self._check(node.tool, planned(node, self._specs[node.tool]))
+                found += [f"{node.id}: {problem}" for problem in told]
+        return found
+
+
+def _job(
+    task: str,
+    *,
+    hints: Sequence[Hint],
+    brief: str,
+    on_node: Callable[[Node], None] | None,
+    finished: Finished | None,
+) -> _Task:
+    memory = "\n".join(write(node) for hint in hints for node in hint.plan.nodes)
+    job = _Task(task, brief, memory, on_node, known=f"{task}\n{brief}\n{memory}")
+    if finished is not None:
+        plan, results = finished
+        done = {id for id, result in results.items() if result.ok}
+        job.kept = _closed(plan, done)
+        numbers = [int(id[1:]) for id in (*results, *(node.id for node in plan.nodes)) if id[1:].isdigit()]
+        job.first = max(numbers, default=0) + 1
+        job.revision = plan.revision + 1
+        job.known += "\n" + "\n".join(str(results[id].value) for id in done)
+    return job
+
+
+def _closed(plan: Plan, done: set[str]) -> tuple[Node, ...]:
+    """Nodes with a result; all that they refer to has one as well."""
+    return tuple(node for node in plan.nodes if node.id in done)

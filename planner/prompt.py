@@ -1,0 +1,124 @@
+"""What a planner model is told. The stable part comes first, so that its KV prefix stays warm across tasks.
+
+Order: rules, tools, worked examples (the same for every task over one catalogue), then the data (the same
+for every task in one workspace), then hints and the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..messages import Message
+from ..steps import Effect, Hint, Plan, StepResult, ToolSpec
+from .lines import OUTSIDE, write
+from .shots import Shot, choose_shots
+from .shown import shown
+
+_RULES = f"""\
+You turn a task into a short plan: numbered lines, each one call of a tool. You do not answer the task; the \
+lines are run and their results become the answer.
+Rules:
+- Write only lines like 1. tool(name=value), with text in double quotes.
+- $1 is the result of line 1. Use $1, $1.column or $1[0].column wherever a value comes from an earlier line; \
+never guess a value that a line can find out.
+- Use only the tools below, and only the tables, columns and files that DATA lists. Spell names and values as DATA does.
+- Each question in the task needs a line that finds its answer; write no other lines.
+- When the task asks for something that no tool can do or that DATA does not hold, write only \
+{OUTSIDE}(reason="...")"""
+
+
+def messages(
+    task: str,
+    specs: Sequence[ToolSpec],
+    *,
+    brief: str = "",
+    hints: Sequence[Hint] = (),
+    finished: tuple[Plan, Mapping[str, StepResult]] | None = None,
+    reason: str = "",
+) -> tuple[Message, ...]:
+    """Return the conversation that asks for a plan of ``task``; the same for equal arguments, byte by byte."""
+    turns = [Message(role="system", content=f"{_RULES}\n\nTOOLS\n{catalogue(specs)}")]
+    for shot in choose_shots(specs):
+        turns += [Message(role="user", content=_asked(shot)), Message(role="assistant", content=shot.plan + "\n")]
+    parts = [f"DATA\n{brief.strip()}"] if brief.strip() else []
+    if shown_hints := _hints(hints):
+        parts.append(shown_hints)
+    parts.append(f"TASK\n{task.strip()}")
+    if finished is not None:
+        parts.append(_finished(*finished, reason=reason))
+    return (*turns, Message(role="user", content="\n\n".join(parts)))
+
+
+def catalogue(specs: Sequence[ToolSpec]) -> str:
+    """Return the tools as one line each: signature, effect where it is not a read, description."""
+    return "\n".join(f"{signature(spec)}{_effect(spec)} - {_about(spec.description)}" for spec in specs)
+
+
+def signature(spec: ToolSpec) -> str:
+    """Return ``name(a: text, b: number = 1)``."""
+    required = set(spec.parameters.get("required") or ())
+    parts = []
+    for name, schema in (spec.parameters.get("properties") or {}).items():
+        default = "" if name in required else f" = {_default(schema)}"
+        parts.append(f"{name}: {_kind(schema)}{default}")
+    return f"{spec.name}({', '.join(parts)})"
+
+
+def _default(schema: Any) -> str:
+    from json import dumps
+
+    value = schema.get("default") if isinstance(schema, dict) else None
+    return "..." if value is None else dumps(value, ensure_ascii=False)
+
+
+def _kind(schema: Any) -> str:
+    from json import dumps
+
+    if not isinstance(schema, dict):
+        return "any"
+    if "const" in schema:
+        return dumps(schema["const"])
+    if "enum" in schema:
+        return " | ".join(dumps(choice, ensure_ascii=False) for choice in schema["enum"][:12])
+    if branches := schema.get("anyOf") or schema.get("oneOf"):
+        return " | ".join(dict.fromkeys(_kind(each) for each in branches if each.get("type") != "null"))
+    kind = schema.get("type")
+    if kind == "array":
+        return f"list of {_kind(schema.get('items'))}"
+    return {"string": "text", "object": "object"}.get(str(kind), str(kind) if isinstance(kind, str) else "any")
+
+
+def _effect(spec: ToolSpec) -> str:
+    return "" if spec.effect is Effect.READ else f" [{spec.effect.value}]"
+
+
+def _about(description: str, limit: int = 400) -> str:
+    text = " ".join(description.split())
+    return text if len(text) <= limit else text[: limit - 1].rsplit(" ", 1)[0] + "…"
+
+
+def _asked(shot: Shot) -> str:
+    return (f"DATA\n{shot.data}\n\n" if shot.data else "") + f"TASK\n{shot.task}"
+
+
+def _hints(hints: Sequence[Hint]) -> str:
+    kept = [hint for hint in hints if hint.plan.nodes and not hint.plan.refusal][:2]
+    if not kept:
+        return ""
+    parts = ["EARLIER TASKS (their plans worked; adapt them, do not copy values that differ)"]
+    for hint in kept:
+        lines = "\n".join(write(node) for node in hint.plan.nodes)
+        parts.append(f"{' '.join(hint.task.split())[:300]}\n{lines}")
+    return "\n\n".join(parts)
+
+
+def _finished(plan: Plan, results: Mapping[str, StepResult], *, reason: str) -> str:
+    parts = ["DONE SO FAR"]
+    for node in plan.nodes:
+        result = results.get(node.id)
+        if result is not None:
+            parts.append(f"{write(node)}\n{shown(result, limit=600)}")
+    parts.append(f"The task is not finished{': ' + ' '.join(reason.split())[:300] if reason else ''}.")
+    parts.append("Write only the further lines, with the next number; refer to the lines above that have a result.")
+    return "\n".join(parts)
