@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import UnknownName
+from ..errors import UnknownName, UsageError
 from . import out
 from .options import Options, takes
 from .root import single
 
 app = single()
 
-PACKAGE = "shuntyard.benchmarks"
+PACKAGE = f"{__package__.rpartition('.')[0]}.benchmarks"
 
 
 @app.command()
 @takes(Options)
 def bench(
-    options: Options, name: Annotated[str, typer.Argument(help="Name of the benchmark; none lists them.")] = ""
+    options: Options,
+    name: Annotated[str, typer.Argument(help="Name of the benchmark; none lists them.")] = "",
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters of the benchmark.")
+    ] = None,
 ) -> int:
-    """Run a benchmark of Shuntyard itself; without a name list them.
-
-    A benchmark is a module of benchmarks/ with a function run() that returns numbers by name.
-    """
+    """Run a benchmark of Shuntyard itself; without a name list them with their parameters."""
     known = names()
     if not name:
-        rows = [(item, summary(item)) for item in known]
-        if options.json:
-            out.result_json([{"name": item, "summary": text} for item, text in rows])
-        else:
-            out.result(out.table(rows, header=("NAME", "MEASURES")))
+        _list(known, options)
         return 0
     if name not in known:
         raise UnknownName("benchmark", name, known)
-    measured = _measure(import_module(f"{PACKAGE}.{name}").run)
+    module = import_module(f"{PACKAGE}.{name}")
+    given = read_parameters(module, settings or [])
+    if "say" in inspect.signature(module.run).parameters:
+        given["say"] = out.note
+    with redirect_stdout(sys.stderr):
+        measured = _measure(module, given)
     if options.json:
         out.result_json(measured)
+    elif hasattr(module, "describe"):
+        out.result(module.describe(measured))
     else:
         out.result("\n".join(f"{key}: {value}" for key, value in measured.items()))
     return 0
@@ -54,16 +61,59 @@ def names() -> list[str]:
     return sorted(module.name for module in iter_modules(places) if not module.name.startswith("_"))
 
 
-def summary(name: str) -> str:
-    """First line of the benchmark's docstring."""
-    return (import_module(f"{PACKAGE}.{name}").__doc__ or "").strip().partition("\n")[0]
+def read_parameters(module: ModuleType, given: list[str]) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` words by the types of the defaults of ``run``. Raises UsageError, UnknownName."""
+    known = _parameters(module)
+    found: dict[str, Any] = {}
+    for item in given:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"{item!r} is not KEY=VALUE; the parameters are {', '.join(known) or 'none'}.")
+        if key not in known:
+            raise UnknownName("parameter", key, list(known))
+        found[key] = _value(key, text, known[key])
+    return found
 
 
-def _measure(run: Any) -> dict[str, Any]:
-    if not inspect.iscoroutinefunction(run):
-        measured: dict[str, Any] = run()
+def _parameters(module: ModuleType) -> dict[str, Any]:
+    """Parameters of ``run`` that can be written on a command line, with their defaults."""
+    parameters = inspect.signature(module.run).parameters.values()
+    return {item.name: item.default for item in parameters if isinstance(item.default, str | int | float | bool)}
+
+
+def _value(key: str, text: str, default: Any) -> Any:
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+        return type(default)(text)
+    except (KeyError, ValueError):
+        raise UsageError(f"{key}={text!r} is no {type(default).__name__}; write it like {key}={default}.") from None
+
+
+def _list(known: list[str], options: Options) -> None:
+    modules = {name: import_module(f"{PACKAGE}.{name}") for name in known}
+    rows = [
+        (
+            name,
+            (module.__doc__ or "").strip().partition("\n")[0],
+            " ".join(f"{key}={value}" for key, value in _parameters(module).items()),
+        )
+        for name, module in modules.items()
+    ]
+    if options.json:
+        out.result_json([{"name": name, "measures": text, "parameters": words} for name, text, words in rows])
+    else:
+        out.result(out.table(rows, header=("NAME", "MEASURES", "PARAMETERS")))
+
+
+def _measure(module: ModuleType, given: dict[str, Any]) -> dict[str, Any]:
+    if not inspect.iscoroutinefunction(module.run):
+        measured: dict[str, Any] = module.run(**given)
         return measured
     import anyio
 
-    found: dict[str, Any] = anyio.run(run)
-    return found
+    async def go() -> dict[str, Any]:
+        found: dict[str, Any] = await module.run(**given)
+        return found
+
+    return anyio.run(go)

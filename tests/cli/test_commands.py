@@ -66,3 +66,21 @@ def test_no_runs_yet(call: Call) -> None:
     assert "no runs yet" in call("runs").err
     assert call("runs", "--json").json == []
     assert call("show").code == 2
+
+
+def test_bench_parameters_take_the_types_of_their_defaults() -> None:
+    from types import ModuleType
+
+    from shuntyard.cli.bench import read_parameters
+    from shuntyard.errors import UnknownName, UsageError
+
+    module = ModuleType("fake")
+
+    async def run(*, size: int = 3, fast: bool = False, say: object = None) -> dict[str, int]:
+        return {}
+
+    module.run = run  # type: ignore[attr-defined]
+    assert read_parameters(module, ["size=7", "fast=yes"]) == {"size": 7, "fast": True}
+    for wrong, error in (("size=x", UsageError), ("fast", UsageError), ("say=1", UnknownName)):
+        with pytest.raises(error):
+            read_parameters(module, [wrong])
