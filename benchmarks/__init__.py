@@ -1,1 +1,4 @@
-"""The benchmarks room."""
+"""Every number that Shuntyard claims, measured again by ``shuntyard bench NAME``: one module per benchmark.
+
+Each has ``NAME``, ``run(...)``, which returns plain JSON values, and ``describe(result)``, which makes a table of them.
+"""

@@ -17,9 +17,9 @@ from typing import Any
 import anyio
 
 from ..errors import ShuntyardError
+from ..evals.cases import Case, problems, read_cases
 from ..settings import Settings, cache, load
 from ..steps import Limits, RunResult
-from ._tasks import ExampleTask, problems, read_tasks
 
 NAME = "examples"
 FOLDER = Path(__file__).parents[1] / "examples"
@@ -44,7 +44,7 @@ async def run(
     """
     settings = load()
     log = cache(settings) / "bench" / "examples.jsonl"
-    tasks = chosen(read_tasks(FOLDER / "tasks.toml"), only, limit)
+    tasks = chosen(read_cases(FOLDER / "tasks.toml"), only, limit)
     rows = _logged(log) if resume else []
     known = {(row["model"], row["task"], row["wording"]) for row in rows}
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -63,14 +63,14 @@ async def run(
     return summed(rows, tasks, [item for item in (model, beside) if item]) | {"log": str(log)}
 
 
-def chosen(tasks: Sequence[ExampleTask], only: str, limit: int) -> tuple[ExampleTask, ...]:
+def chosen(tasks: Sequence[Case], only: str, limit: int) -> tuple[Case, ...]:
     """The tasks of the kinds or ids in ``only`` (all when empty), at most ``limit`` (0: all)."""
     names = {name.strip() for name in only.split(",") if name.strip()}
     found = [task for task in tasks if not names or {task.kind, task.id} & names]
     return tuple(found[: limit or None])
 
 
-async def _one(model: str, task: ExampleTask, number: int, wording: str) -> Row:
+async def _one(model: str, task: Case, number: int, wording: str) -> Row:
     with tempfile.TemporaryDirectory(prefix="shuntyard-", ignore_cleanup_errors=True) as place:
         workspace = Path(place, "workspace")
         shutil.copytree(FOLDER / "data", workspace)
@@ -137,7 +137,7 @@ def _rows(lines: Sequence[str]) -> Iterator[Row]:
             continue  # the last line of a killed run
 
 
-def summed(rows: Sequence[Row], tasks: Sequence[ExampleTask], models: Sequence[str]) -> dict[str, Any]:
+def summed(rows: Sequence[Row], tasks: Sequence[Case], models: Sequence[str]) -> dict[str, Any]:
     """Scores per model and kind, and every wrong row."""
     ids = {task.id: task for task in tasks}
     return {

@@ -3,16 +3,14 @@ from typing import Any
 
 import pytest
 
-from shuntyard.benchmarks._tasks import Check, ExampleTask, numbers, problems, read_tasks
 from shuntyard.benchmarks.examples import FOLDER, chosen, describe, summed
 from shuntyard.errors import PathRefused, SettingsInvalid
+from shuntyard.evals.cases import Case, Check, numbers, problems, read_cases
 from shuntyard.steps import Failure, Plan, RunResult, StepResult
 
 
-def task(*check: Check, kind: str = "chain") -> ExampleTask:
-    return ExampleTask.model_validate(
-        {"id": "t", "kind": kind, "depth": 1, "calls": 1, "wordings": ("w",), "check": check}
-    )
+def task(*check: Check, kind: str = "chain") -> Case:
+    return Case.model_validate({"id": "t", "kind": kind, "depth": 1, "calls": 1, "wordings": ("w",), "check": check})
 
 
 def said(answer: str, **more: Any) -> RunResult:
@@ -72,7 +70,7 @@ def test_missing_may_be_told_by_the_answer_a_failure_or_a_refusal(tmp_path: Path
 
 
 def test_the_shipped_tasks_can_be_read_and_chosen() -> None:
-    tasks = read_tasks(FOLDER / "tasks.toml")
+    tasks = read_cases(FOLDER / "tasks.toml")
     assert len(chosen(tasks, "", 0)) == len(tasks) >= 20
     assert {item.kind for item in chosen(tasks, "join, impossible", 0)} == {"join", "impossible"}
     assert [item.id for item in chosen(tasks, "mail", 0)] == ["mail"]
@@ -81,10 +79,10 @@ def test_the_shipped_tasks_can_be_read_and_chosen() -> None:
 
 def test_unreadable_tasks_name_the_mend(tmp_path: Path) -> None:
     with pytest.raises(PathRefused, match="from a checkout"):
-        read_tasks(tmp_path / "tasks.toml")
+        read_cases(tmp_path / "tasks.toml")
     (tmp_path / "tasks.toml").write_text('[[task]]\nid = "x"\n')
     with pytest.raises(SettingsInvalid, match="mend that entry"):
-        read_tasks(tmp_path / "tasks.toml")
+        read_cases(tmp_path / "tasks.toml")
 
 
 def test_scores_are_summed_by_model_and_kind() -> None:

@@ -1,4 +1,4 @@
-"""Example tasks: read from TOML, and judged by what a run answered, wrote or refused."""
+"""Cases of a suite: read from TOML, and judged by what a run answered, wrote or refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Check(Frozen):
     """A name that the run says is not there, in its answer, refusal or failure."""
 
 
-class ExampleTask(Frozen):
+class Case(Frozen):
     """One task in several wordings."""
 
     id: str
@@ -52,18 +52,18 @@ class ExampleTask(Frozen):
         return self.kind == "impossible"
 
 
-def read_tasks(path: Path) -> tuple[ExampleTask, ...]:
+def read_cases(path: Path) -> tuple[Case, ...]:
     """Return the tasks of a TOML file; PathRefused or SettingsInvalid when it cannot be read."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-        return tuple(ExampleTask.model_validate(item) for item in found.get("task", []))
+        return tuple(Case.model_validate(item) for item in found.get("task", []))
     except OSError as error:
         raise PathRefused(f"{str(path)!r} cannot be read ({error.strerror}); run this from a checkout.") from None
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise SettingsInvalid(f"{str(path)!r} is not a list of tasks: {error}; mend that entry.") from None
 
 
-def problems(task: ExampleTask, result: RunResult, workspace: Path) -> list[str]:
+def problems(task: Case, result: RunResult, workspace: Path) -> list[str]:
     """Return why the run does not count as right; empty when it does."""
     found = [text for check in task.check for text in _judge(check, result, workspace)]
     tolerant = any(check.missing for check in task.check)
