@@ -1,0 +1,118 @@
+"""What tables hold: columns, counts and a few values, found once per state of a file."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlglot import exp
+
+from ..errors import PathRefused, ToolError
+from .catalog import FILES, LINES, Catalog, Table
+from .duck import Session, SqlError, quote
+from .sql import Statement
+from .values import to_json
+
+FEW = 24
+"""Distinct values of a column up to which they are known one by one."""
+
+
+class Profile(NamedTuple):
+    """One table's content in short."""
+
+    columns: dict[str, str]
+    """Type by name."""
+    rows: int
+    values: dict[str, list[str]]
+    """Text columns with few distinct values, most frequent first."""
+    spans: dict[str, tuple[Any, Any]]
+    """Smallest and largest of number and date columns."""
+    first: list[Any]
+    """The first row; of text, the first two lines."""
+    problem: str = ""
+    """Why the file cannot be read."""
+
+
+class Profiles:
+    """Profiles by table state; a file that changed is looked at again."""
+
+    def __init__(self) -> None:
+        """Start with nothing known."""
+        self._known: dict[Table, Profile] = {}
+
+    def of(self, catalog: Catalog, table: Table) -> Profile:
+        """Return a table's profile, reading the file when it is new; a broken file has a ``problem``."""
+        if table.kind == "files":
+            return Profile(dict(FILES), len(catalog.files), {}, {}, [])
+        if table not in self._known:
+            try:
+                with Session() as session:
+                    catalog.load(session, table)
+                    self._known[table] = _look(session, table)
+            except (ToolError, PathRefused) as error:
+                self._known[table] = Profile({}, 0, {}, {}, [], error.message)
+        return self._known[table]
+
+    def declare(self, session: Session, catalog: Catalog, names: list[str]) -> dict[str, dict[str, str]]:
+        """Make the named tables in ``session`` without their rows; ToolError when a file cannot be read."""
+        found = {}
+        for name in names:
+            profile = self.of(catalog, catalog.tables[name])
+            if profile.problem:
+                raise ToolError(profile.problem)
+            session.declare(name, profile.columns)
+            found[name] = profile.columns
+        return found
+
+    def misspelt(self, catalog: Catalog, statement: Statement) -> list[str]:
+        """Texts compared with a column that has them only in other letter case."""
+        problems = []
+        values: dict[str, set[str]] = (
+            {"extension": {row["extension"] for row in catalog.rows()}} if ("files" in statement.tables) else {}
+        )
+        for name in statement.tables:
+            for column, some in self.of(catalog, catalog.tables[name]).values.items():
+                values.setdefault(column.lower(), set()).update(some)
+        for node in statement.tree.find_all(exp.EQ, exp.In):
+            column = node.this
+            known = values.get(column.name.lower()) if isinstance(column, exp.Column) else None
+            literals = node.expressions if isinstance(node, exp.In) else [node.expression]
+            for literal in literals:
+                if known and isinstance(literal, exp.Literal) and literal.is_string and literal.name not in known:
+                    meant = _meant(literal.name, known)
+                    if meant:
+                        problems.append(f"query: column {column.name} has the value {meant!r}, not {literal.name!r}")
+        return problems
+
+
+def _meant(text: str, known: set[str]) -> str:
+    plain = text.strip().strip(".").lower()
+    same = sorted(value for value in known if value.strip().strip(".").lower() == plain)
+    return same[0] if same else ""
+
+
+def _look(session: Session, table: Table) -> Profile:
+    columns = dict(LINES) if table.kind == "text" else session.columns(table.name)
+    source = quote(table.name)
+    [(rows,)] = session.run(f"SELECT count(*) FROM {source}").rows
+    if table.kind == "text":
+        first = [row[0] for row in session.run(f"SELECT text FROM {source} WHERE trim(text) <> '' LIMIT 2").rows]
+        return Profile(columns, rows, {}, {}, first)
+    answer = session.run(f"SELECT * FROM {source} LIMIT 1")
+    first = [to_json(cell, tool="query") if not isinstance(cell, bytes) else None for cell in (answer.rows or [()])[0]]
+    values: dict[str, list[str]] = {}
+    spans: dict[str, tuple[Any, Any]] = {}
+    for column, kind in list(columns.items())[:60]:
+        try:
+            if kind == "VARCHAR":
+                few = session.run(
+                    f"SELECT {quote(column)} FROM {source} WHERE {quote(column)} IS NOT NULL GROUP BY 1 "
+                    f"ORDER BY count(*) DESC, 1 LIMIT {FEW + 1}"
+                ).rows
+                if 0 < len(few) <= FEW and len(few) < max(rows, 2):
+                    values[column] = [row[0] for row in few]
+            elif kind.startswith(("DATE", "TIMESTAMP", "BIGINT", "DOUBLE")):
+                [(low, high)] = session.run(f"SELECT min({quote(column)}), max({quote(column)}) FROM {source}").rows
+                spans[column] = (to_json(low), to_json(high))
+        except SqlError:
+            continue
+    return Profile(columns, rows, values, spans, first)

@@ -1,0 +1,191 @@
+"""``query``: read-only SQL over the files of the workspace."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from ..errors import ToolError, ToolTimeout
+from ..protocols import Ctx
+from ..steps import Bound
+from . import sql as statements
+from .catalog import Catalog, Catalogs
+from .duck import Answer, Session, SqlError
+from .profile import Profiles
+from .render import as_csv, as_lines
+from .spec import FunctionTool
+from .values import is_datetime_at_midnight, tidy, to_json
+
+T = TypeVar("T")
+Form = Literal["auto", "value", "rows", "csv", "lines", "list"]
+TIMEOUT = 60.0
+
+
+class QueryTool(FunctionTool[Any, Any]):
+    """The ``query`` tool, with a check against the real tables and a brief of what they hold."""
+
+    def __init__(self) -> None:
+        """Start with an empty cache of what the files hold."""
+        self._catalogs = Catalogs()
+        self._profiles = Profiles()
+
+        async def query(ctx: Ctx, sql: str | Bound, form: Form = "auto") -> Any:
+            """Run one DuckDB SELECT over the tables and return a list of row objects, or the value if it is only one.
+
+            Args:
+                ctx: The run.
+                sql: The SELECT statement.
+                form: "auto", or what is wanted: "value", "rows", "list" (first column), "csv" or "lines" (text).
+            """
+            return await self._query(ctx.workspace, sql, form)
+
+        super().__init__(query, seconds=0.15, timeout=TIMEOUT, binds=("sql",), check=self._check_sql)
+
+    async def brief(self, ctx: Ctx) -> str:
+        """Tables with columns, types, counts and a few values, at most about 1,200 tokens."""
+        from .brief import describe
+
+        def work() -> str:
+            return describe(self._catalogs.of(ctx.workspace), self._profiles)
+
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+
+    async def _query(self, workspace: Path, sql: str | Bound, form: Form) -> Any:
+        def work(session: Session) -> Any:
+            catalog = self._catalogs.of(workspace)
+            statement = _read(sql, catalog)
+            for name in statement.tables:
+                catalog.load(session, catalog.tables[name])
+            for name, value in statement.relations.items():
+                _load_relation(session, name, value, statement.names())
+            found = {name: session.columns(name) for name in (*statement.tables, *statement.relations)}
+            statement.unquote_values({column.lower() for columns in found.values() for column in columns})
+            try:
+                answer = session.run(statement.text, statement.values)
+            except SqlError as error:
+                raise ToolError(_explain(error, found, statement.shown)) from None
+            return shape(answer, form)
+
+        return await _in_session(work)
+
+    async def _check_sql(self, args: Mapping[str, Any], ctx: Ctx) -> list[str]:
+        sql = args.get("sql")
+        if not isinstance(sql, str | Bound):
+            return []
+
+        def work(session: Session) -> list[str]:
+            catalog = self._catalogs.of(ctx.workspace)
+            try:
+                statement = _read(sql, catalog)
+                found = self._profiles.declare(session, catalog, statement.tables)
+            except ToolError as error:
+                return [f"query: {error.message}"]
+            if any(not isinstance(value, list | dict) for value in statement.relations.values()):
+                return []
+            for name, value in statement.relations.items():
+                _load_relation(session, name, value, statement.names())
+                found[name] = session.columns(name)
+            statement.unquote_values({column.lower() for columns in found.values() for column in columns})
+            try:
+                session.run(f"EXPLAIN {statement.text}", dict.fromkeys(statement.values))
+            except SqlError as error:
+                if statement.pending and error.kind == "BinderException" and "types" in error.message:
+                    return []
+                return [f"query: {_explain(error, found, statement.shown)}"]
+            return self._profiles.misspelt(catalog, statement)
+
+        return await _in_session(work)
+
+
+async def _in_session(work: Callable[[Session], T]) -> T:
+    """Run ``work`` with a session in a thread; a cancelled or late one is interrupted, not waited for."""
+    box: list[Session] = []
+    stopped = threading.Event()
+
+    def body() -> T:
+        with Session() as session:
+            box.append(session)
+            if stopped.is_set():
+                session.interrupt()
+            return work(session)
+
+    try:
+        with anyio.fail_after(TIMEOUT):
+            return await anyio.to_thread.run_sync(body, abandon_on_cancel=True)
+    except TimeoutError:
+        raise ToolTimeout(f"the query ran longer than {TIMEOUT:.0f} s; ask for less.") from None
+    finally:
+        stopped.set()
+        for session in box:
+            session.interrupt()
+
+
+def _read(sql: str | Bound, catalog: Catalog) -> statements.Statement:
+    def find(name: str) -> str | None:
+        table = catalog.find(name)
+        return None if table is None else table.name
+
+    return statements.read(sql, find, list(catalog.tables))
+
+
+def _load_relation(session: Session, name: str, value: Any, mentioned: list[str]) -> None:
+    rows = [value] if isinstance(value, dict) else value
+    rows = [row if isinstance(row, dict) else {"value": row} for row in rows]
+    types = None if rows else dict.fromkeys([*mentioned, "value"], "VARCHAR")
+    session.load_rows(name, rows, types=types)
+
+
+def shape(answer: Answer, form: Form) -> Any:
+    """A result table in the form asked for."""
+    names = _unique(answer.columns)
+    plain = [list(row) for row in answer.rows]
+    for index in range(len(names)):
+        cells = [row[index] for row in plain if row[index] is not None]
+        if cells and all(is_datetime_at_midnight(cell) for cell in cells):
+            for row in plain:
+                row[index] = row[index].date() if isinstance(row[index], datetime) else row[index]
+    values = [[_plain(cell) for cell in row] for row in plain]
+    rows = [dict(zip(names, row, strict=True)) for row in values]
+    if form == "value" or (form == "auto" and len(values) == 1 and len(names) == 1):
+        return values[0][0] if values else None
+    if form == "list":
+        return [row[0] for row in values]
+    if form == "csv":
+        return as_csv(rows) if rows else ",".join(names) + "\n"
+    return as_lines(rows) if form == "lines" else rows
+
+
+def _plain(cell: Any) -> Any:
+    value = to_json(cell.hex() if isinstance(cell, bytes) else cell, tool="query")
+    return tidy(value) if isinstance(value, float) else value
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return unique
+
+
+def _explain(error: SqlError, found: Mapping[str, Mapping[str, str]], shown: Mapping[str, str]) -> str:
+    """DuckDB's error with what a model needs to mend it: the columns there are."""
+    message = error.message
+    for mark, name in shown.items():
+        message = message.replace(mark, name)
+    match = re.search(r'(?:Referenced column "(.+?)" not found|does not have a column named "(.+?)")', error.message)
+    if match and found:
+        column = match[1] or match[2]
+        whose = "; ".join(
+            f"the columns of {shown.get(name, name)} are {', '.join(columns)}" for name, columns in found.items()
+        )
+        return f"there is no column {column}; {whose}"
+    return message.split(" Candidate functions:")[0]
