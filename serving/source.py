@@ -18,7 +18,7 @@ from ..protocols import Emit
 from ..settings import Settings
 from . import fetch, supervise
 from .local import LocalModel
-from .registry import MODELS, find
+from .registry import MODELS, LocalEntry, find, is_path
 from .supervise import EngineSpec, Running
 
 T = TypeVar("T")
@@ -36,8 +36,10 @@ class LocalSource:
         self._emit = emit
 
     def infos(self) -> Sequence[ModelInfo]:
-        """Registered models that answer requests, largest first; a GGUF path is not listed but opens."""
-        return [entry.info for entry in MODELS if entry.kind == "generate"]
+        """Registered models that answer requests, and GGUF paths that the settings name; any other opens too."""
+        asked = dict.fromkeys(name for name in (self._settings.model, *self._settings.fallback) if is_path(name))
+        own = [LocalEntry(name=name, kind="generate", licence="unknown").info for name in asked]
+        return [*(entry.info for entry in MODELS if entry.kind == "generate"), *own]
 
     def installed(self, name: str) -> bool:
         """Tell whether the model's files are there. Raises UnknownName."""
@@ -56,7 +58,8 @@ class LocalSource:
             raise ModelUnavailable(
                 f"local model {name!r} needs the engine; run `pip install 'shuntyard[engine]'`.", ids={"model": name}
             )
-        path = (await self._patiently(partial(fetch.ensure, name, self._settings), f"fetching {name}"))[0]
+        what = f"checking {name}" if fetch.installed(name, self._settings) else f"fetching {name}"
+        path = (await self._patiently(partial(fetch.ensure, name, self._settings), what))[0]
         spec = supervise.spec_of(name, path, entry.context, self._settings)
         connection = _Connection(self, spec)
         engine = await connection(True)

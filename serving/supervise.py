@@ -144,7 +144,7 @@ def running(settings: Settings) -> list[Running]:
 
 
 def stop(settings: Settings, name: str = "") -> list[str]:
-    """Stop the engines of model ``name``, or all, and return the names of those stopped.
+    """Stop the engines of model ``name`` (or of that file), or all, and return the names of those stopped.
 
     One that is still being loaded is stopped too. Returns when they are gone.
     """
@@ -156,7 +156,7 @@ def stop(settings: Settings, name: str = "") -> list[str]:
             _forget(folder, key)
             continue
         known = _order(folder, key)
-        if name and known.get("name") != name:
+        if name and name not in (known.get("name"), known.get("model")):
             continue
         _end(folder, key, int(known.get("pid", 0)))
         stopped.append(str(known.get("name", key)))
@@ -239,7 +239,7 @@ def _spawn(folder: Path, key: str, spec: EngineSpec) -> None:
 def _order(folder: Path, key: str) -> dict[str, Any]:
     known = peek(folder, key)
     if known is not None:
-        return {"name": known.name, "pid": known.pid}
+        return {"name": known.name, "pid": known.pid, "model": known.model}
     try:
         return dict(json.loads((folder / f"{key}.order").read_text(encoding="utf-8")))
     except (OSError, ValueError):

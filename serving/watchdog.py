@@ -71,7 +71,9 @@ def _own(order: dict[str, Any], ready: Callable[[], None]) -> int:
         return 0
     order_file = folder / f"{key}.order"
     try:
-        order_file.write_text(json.dumps({"name": order["name"], "pid": os.getpid()}), encoding="utf-8")
+        order_file.write_text(
+            json.dumps({"name": order["name"], "model": order["model"], "pid": os.getpid()}), encoding="utf-8"
+        )
         ready()
         return Watchdog(folder, key, order).run()
     finally:

