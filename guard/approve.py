@@ -8,11 +8,6 @@ from fnmatch import fnmatchcase
 from ..steps import Step, ToolSpec, Verdict
 
 
-def named(tool: str, names: Iterable[str]) -> bool:
-    """Return whether a tool is among ``names``, which may be globs."""
-    return any(fnmatchcase(tool, name) for name in names)
-
-
 class FlagApprover:
     """Says yes for the tools named beforehand (``--approve``, the ``approve`` setting); globs, ``*`` for all.
 
@@ -25,4 +20,4 @@ class FlagApprover:
 
     async def decide(self, step: Step, spec: ToolSpec, verdict: Verdict, preview: str) -> bool | None:
         """Return True for a named tool, otherwise None."""
-        return True if named(spec.name, self._names) else None
+        return True if any(fnmatchcase(spec.name, name) for name in self._names) else None

@@ -24,7 +24,7 @@ from .redact import Redactor
 from .rules import Call, Rule, first_match, places
 
 _PREVIEW = 400
-_LATER = " Some of its values are not known yet; it is judged again when it runs."
+_LATER = "Some of its values are not known yet; it is judged again when it runs."
 
 
 class PolicyGate:
@@ -64,7 +64,13 @@ class PolicyGate:
             digest = digest_call(node.tool, node.args)
         except Exception as error:
             return _failed_closed(node.tool, error)
-        return _verdict(rule, spec.name, digest, "" if certain else _LATER)
+        verdict = _verdict(rule, spec.name, digest, "")
+        if certain:
+            return verdict
+        if verdict.decision == "deny":
+            # An earlier rule may still allow it: a plan is refused only for what no value can mend.
+            return Verdict(decision="ask", rule="undecided", reason=_LATER, args_digest=digest)
+        return verdict.model_copy(update={"reason": f"{verdict.reason} {_LATER}"})
 
 
 def guarded(
