@@ -95,7 +95,8 @@ async def test_a_dead_model_falls_back(settings: Settings) -> None:
     assert result.answer == "noon"
     async with agent._opened(()) as rooms:
         steps = {row.path: row for row in rooms.runs.steps(result.run)}
-    decision = steps["compile"].decision
+    recorded = steps["compile"].result
+    decision = recorded.decision if recorded is not None else None
     assert decision is not None and decision.model == "scripted" and "dead" in decision.failed[0]
 
 

@@ -48,7 +48,7 @@ def test_resume_finishes_what_a_crash_left(point: str, by_sigint: bool, tmp_path
     assert result["status"] == "done"
     assert result["values"] == UNDISTURBED
     expected = ["add", "measure a", "measure b", "store"]
-    if point == "idempotent":
+    if point == "idempotent" and not by_sigint:
         expected.append("store")
     assert calls(tmp_path) == expected
 
