@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from ..errors import PlanInvalid, UsageError
 from ..steps import Node, NodePolicy, Plan
 from .validate import Specs, complete, named, problems
-from .values import parse_ref, ref_in
+from .values import lean, parse_ref, ref_in
 
 
 class Ref:
@@ -116,7 +116,7 @@ class PlanBuilder:
 
     def build(self) -> Plan:
         """Return the plan. Raises PlanInvalid when specs were given and it breaks their rules."""
-        plan = Plan(task=self._task, nodes=tuple(self._nodes.values()), origin="person")
+        plan = Plan(task=self._task, nodes=tuple(map(lean, self._nodes.values())), origin="person")
         if self._specs:
             plan = complete(plan, self._specs)
             found = problems(plan, self._specs, max_nodes=max(64, len(plan.nodes)))

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from ..errors import PlanInvalid
 from ..steps import Node, NodePolicy, Plan
 from .dag import ordered
-from .values import parents
+from .values import lean, parents
 
 _SHAPE = 'write {"task": "...", "nodes": [{"tool": "...", "args": {...}}]}'
 
@@ -37,8 +37,7 @@ def dump(plan: Plan) -> str:
         head["revision"] = plan.revision
     if plan.refusal:
         head["refusal"] = plan.refusal
-    if plan.origin != "model":
-        head["origin"] = plan.origin
+    head["origin"] = plan.origin
     lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in head.items()]
     nodes = ",\n".join("    " + json.dumps(node_record(node), ensure_ascii=False) for node in plan.nodes)
     body = f"\n{nodes}\n  ]" if nodes else "]"
@@ -96,13 +95,7 @@ def parse(text: str) -> Plan:
         plan = Plan.model_validate({"task": "", "origin": "person", **data, "nodes": made})
     except ValidationError as error:
         raise PlanInvalid(list(_explained(error))) from None
-    return ordered(plan.model_copy(update={"nodes": tuple(_lean(node) for node in plan.nodes)}))
-
-
-def _lean(node: Node) -> Node:
-    """Drop from ``after`` what is a reference anyway, so that a plan survives the way through a file unchanged."""
-    used = parents(node.model_copy(update={"after": ()}))
-    return node.model_copy(update={"after": tuple(id for id in node.after if id not in used)})
+    return ordered(plan.model_copy(update={"nodes": tuple(lean(node) for node in plan.nodes)}))
 
 
 def _unknown(record: dict[str, Any], fields: set[str], where: str) -> Iterator[str]:

@@ -118,7 +118,8 @@ def summary(value: Any, *, width: int = 80) -> str:
         text = f"{len(value)} items, {summary(value[0], width=width - 16)}"
     else:
         text = json.dumps(_shallow(value, width), ensure_ascii=False, default=str)
-    return text if len(text) <= width else text[: width - 1] + "…"
+    text = text if len(text) <= width else text[: width - 1] + "…"
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def _shallow(value: Any, width: int, depth: int = 3) -> Any:

@@ -87,14 +87,14 @@ def tree(plan: Plan, results: Mapping[str, StepResult] | None = None) -> str:
     Other parents are named behind an arrow. With ``results`` each line ends in status, time and value.
     """
     if plan.refusal:
-        return f"{plan.task}\n└─ refused: {plan.refusal}"
+        return f"{_line(plan.task)}\n└─ refused: {_line(plan.refusal)}"
     by_id = {node.id: node for node in plan.nodes}
     place = {id: at for at, id in enumerate(by_id)}
     below: dict[str, list[str]] = {}
     for node in plan.nodes:
         last_parent = max((id for id in parents(node) if id in place), key=place.__getitem__, default="")
         below.setdefault(last_parent, []).append(node.id)
-    lines = [plan.task]
+    lines = [_line(plan.task)]
     stack = [(id, "", at == 0) for at, id in enumerate(reversed(below.get("", [])))]
     while stack:
         id, indent, last = stack.pop()
@@ -249,13 +249,18 @@ def _state(node: Node, results: Mapping[str, StepResult] | None) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    text = " ".join(text.split())
+    text = _line(text)
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _line(text: str) -> str:
+    """One line without control characters, which a terminal would obey."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _mermaid(text: str) -> str:
     """Text that can neither end a label nor become markup in one."""
-    return "".join(f"#{ord(char)};" if char in "\"'<>&#[]{}()|`\\;%" else char for char in text)
+    return "".join(f"#{ord(char)};" if char in "\"'<>&#[]{}()|`\\;%" else char for char in _line(text))
 
 
 def _xml(text: str) -> str:

@@ -256,7 +256,7 @@ class Scheduler:
             if launch.left:
                 return
             result = gathered(node.id, [part for part in launch.parts if part is not None])
-            self._report(node, node.id, result.model_copy(update={"cost": Decimal(0), "usage": Usage()}))
+            self._report(node, node.id, result)
         del self._launched[node.id]
         if result.status == "failed" and node.policy.on_failure == "stop":
             self._halt(f"{node.id} failed: {result.failure.message if result.failure else ''}")
@@ -350,6 +350,8 @@ class Scheduler:
         )
 
     def _report(self, node: Node, path: str, result: StepResult) -> None:
+        # A map's own event carries no cost: its elements' events did.
+        total = node.over is not None and path == node.id
         self._ctx.emit(
             StepDone(
                 run=self._ctx.run,
@@ -359,8 +361,8 @@ class Scheduler:
                 kind="tool",
                 status=result.status,
                 seconds=result.seconds,
-                cost=result.cost,
-                usage=result.usage,
+                cost=Decimal(0) if total else result.cost,
+                usage=Usage() if total else result.usage,
                 failure=result.failure,
                 replayed=result.replayed,
                 summary=summary(result.value),

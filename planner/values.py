@@ -117,6 +117,12 @@ def parents(node: Node) -> tuple[str, ...]:
     return tuple(found)
 
 
+def lean(node: Node) -> Node:
+    """``node`` without what ``after`` only repeats of its references, so that equal plans compare equal."""
+    used = parents(node.model_copy(update={"after": ()}))
+    return node.model_copy(update={"after": tuple(dict.fromkeys(id for id in node.after if id not in used))})
+
+
 def cell(value: Any) -> Any:
     """The only cell of a table of one row and one column; any other value as it is."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and len(value[0]) == 1:
