@@ -8,6 +8,7 @@ so a stale one can only miss things. On opening it must find samples of its own 
 from __future__ import annotations
 
 import hashlib
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -106,8 +107,10 @@ class ChromaIndex:
             import chromadb
             from chromadb.config import Settings
 
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._client = chromadb.PersistentClient(str(self._folder), Settings(anonymized_telemetry=False))
+            # Chroma remembers a folder that failed to open until the process ends: a new start, a new name.
+            folder = next(self._folder.glob("*/"), self._folder / secrets.token_hex(4))
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
         return self._client
 
     def _current(self, embedder: str) -> Any:

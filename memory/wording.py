@@ -7,7 +7,7 @@ import re
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|`[^`]*`|(?<!\w)'[^']*'(?!\w)")
 _URL = re.compile(r"\bhttps?://\S+")
 _FILE = re.compile(r"(?:[\w.~-]*/)*[\w-]+\.(?P<kind>[a-z][a-z0-9]{0,4})\b|(?:[\w.~-]+/)+[\w.-]*", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.])[-+]?[$€£]?\d[\d.,:/-]*%?")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?[$€£]?\d[\d.,:/-]*+(?!(?:st|nd|rd|th)\b)%?")
 _WORD = re.compile(r"[^\W_]+")
 _IDLE = frozenset(
     "a an and any are as at be been but by can could do does for from have i if in into is it its me my of on or our "
