@@ -28,10 +28,12 @@ Call = Callable[..., Outcome]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, far from the checkout and its settings."""
+    """An empty working folder, far from the checkout, its settings and every installed model."""
     place = tmp_path / "work"
     place.mkdir()
     monkeypatch.chdir(place)
+    monkeypatch.setenv("SHUNTYARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SHUNTYARD_ENGINES", str(tmp_path / "engines"))
     for name in ("SHUNTYARD_MODEL", "SHUNTYARD_WORKSPACE"):
         monkeypatch.delenv(name, raising=False)
     return place
@@ -58,7 +60,7 @@ def serve(folder: Path) -> Iterator[Callable[..., ScriptedServer]]:
     def start(answers: Any, *, toml: str = "", **options: Any) -> ScriptedServer:
         server = ScriptedServer(answers, **options).__enter__()
         started.append(server)
-        text = f'model = "scripted"\nmemory = false\n{toml}\n{server.toml()}'
+        text = f'model = "scripted"\nmemory = false\n{toml}\n{server.toml(input_price=0, output_price=0)}'
         (folder / "shuntyard.toml").write_text(text)
         return server
 

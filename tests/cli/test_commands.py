@@ -7,14 +7,6 @@ import pytest
 from conftest import Call
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    cache = tmp_path / "cache"
-    monkeypatch.setenv("SHUNTYARD_CACHE", str(cache))
-    monkeypatch.setenv("SHUNTYARD_ENGINES", str(tmp_path / "engines"))
-    return cache
-
-
 def test_models_lists_local_ones_and_those_of_the_settings(call: Call, folder: Path) -> None:
     (folder / "shuntyard.toml").write_text('[models.mine]\nurl = "http://127.0.0.1:9/v1"\n')
     rows = {row["name"]: row for row in call("models", "list", "--json").json}
@@ -46,7 +38,7 @@ def test_tools_lists_and_shows(call: Call) -> None:
     assert "write_file  (write)" in shown and "path: string" in shown
 
 
-def test_doctor_checks_every_part(call: Call, folder: Path, own_cache: Path) -> None:
+def test_doctor_checks_every_part(call: Call, folder: Path) -> None:
     done = call("doctor", "--json")
     checks = {check["name"]: check for check in done.json["checks"]}
     assert {"settings", "python", "packages", "data", "cache", "database", "disk", "models", "network"} <= set(checks)
