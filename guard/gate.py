@@ -33,7 +33,7 @@ class PolicyGate:
     def __init__(self, rules: Sequence[Rule], *, workspace: Path | None = None) -> None:
         """Keep the rules; ``workspace`` overrides the run's own."""
         self._rules = tuple(rules)
-        self._workspace = workspace
+        self._workspace = None if workspace is None else workspace.resolve()
 
     async def judge(self, step: Step, spec: ToolSpec, ctx: Ctx) -> Verdict:
         """Decide on one call. Anything that goes wrong while judging is a deny, never an error."""

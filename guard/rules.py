@@ -8,6 +8,7 @@ anything, slashes too. A path parameter is matched as the place it leads to, rel
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -108,7 +109,7 @@ def text_of(value: Any) -> str:
 
 
 def places(spec: ToolSpec, args: Mapping[str, Any], workspace: Path) -> dict[str, tuple[Place, ...]]:
-    """Resolve the path arguments of a call, symlinks included.
+    """Resolve the path arguments of a call, symlinks included; ``workspace`` is resolved itself.
 
     Raises TypeError or ValueError for what is no path; a guard takes that as deny.
     """
@@ -126,10 +127,9 @@ def _place(value: Any, workspace: Path) -> Place:
     if not isinstance(value, str | Path):
         raise TypeError(f"a path must be text, not {value!r}")
     written = Path(value)
-    root = workspace.resolve()
-    resolved = (root / written).resolve()
-    inside = resolved == root or root in resolved.parents
-    relative = resolved.relative_to(root) if inside else resolved
+    resolved = Path(os.path.realpath(workspace / written))
+    inside = resolved.is_relative_to(workspace)
+    relative = resolved.relative_to(workspace) if inside else resolved
     # A hidden name counts as it is written and as it resolves: a link must not lend it another name.
     parts = [*(() if written.is_absolute() else written.parts), *(relative.parts if inside else ())]
     hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 from shuntyard.errors import ShuntyardError, UnknownName
 from shuntyard.events import Event
 from shuntyard.messages import Message, ModelInfo, ModelRequest, Role
-from shuntyard.protocols import Amount, Ctx, Handler, Model
+from shuntyard.protocols import Amount, Ctx, Handler, Ledger, Model
 from shuntyard.router import Catalogue
 from shuntyard.router.budget import failure_of
 from shuntyard.steps import Limits, Step, StepKey, StepResult
@@ -69,17 +69,19 @@ class Shelf:
         return model
 
 
-def model_step(*, role: Role = "compile", max_tokens: int = 64, on_text: Callable[[str], None] | None = None) -> Step:
+def model_step(
+    *, run: str = "r1", role: Role = "compile", max_tokens: int = 64, on_text: Callable[[str], None] | None = None
+) -> Step:
     request = ModelRequest(messages=(Message(role="user", content="hello"),), role=role, max_tokens=max_tokens)
-    return Step(StepKey("r1", 0, role), "model", role, request=request, on_text=on_text)
+    return Step(StepKey(run, 0, role), "model", role, request=request, on_text=on_text)
 
 
-def context(events: list[Event] | None = None, **limits: object) -> Ctx:
+def context(events: list[Event] | None = None, *, run: str = "r1", **limits: object) -> Ctx:
     seen = [] if events is None else events
-    return Ctx(run="r1", workspace=Path("/nowhere"), emit=seen.append, limits=Limits.model_validate(limits))
+    return Ctx(run=run, workspace=Path("/nowhere"), emit=seen.append, limits=Limits.model_validate(limits))
 
 
-def dispatch(catalogue: Catalogue, ledger: MemoryLedger | None = None) -> Handler:
+def dispatch(catalogue: Catalogue) -> Handler:
     """What agents/ does at the end of the road: call the model that was chosen, settle what came back."""
 
     async def handle(step: Step, ctx: Ctx) -> StepResult:
@@ -94,7 +96,7 @@ def dispatch(catalogue: Catalogue, ledger: MemoryLedger | None = None) -> Handle
     return handle
 
 
-def settling(handle: Handler, ledger: MemoryLedger) -> Handler:
+def settling(handle: Handler, ledger: Ledger) -> Handler:
     """What record does: write the settlements of a finished step."""
 
     async def record(step: Step, ctx: Ctx) -> StepResult:
@@ -104,6 +106,3 @@ def settling(handle: Handler, ledger: MemoryLedger) -> Handler:
         return result
 
     return record
-
-
-__all__ = ["Awaitable", "MemoryLedger", "Shelf", "context", "dispatch", "model_step", "settling"]
