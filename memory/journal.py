@@ -55,7 +55,14 @@ class SqlJournal:
 
     async def commit(self, step: Step, result: StepResult) -> None:
         """Write ``result`` and its settlements in one transaction; durable when it returns."""
-        row = self._row(step, state=result.status, result=self._clean(result).model_dump_json())
+        try:
+            text = self._clean(result).model_dump_json()
+        except ValueError as error:
+            raise StoreError(
+                f"the result of {step.key.path!r} ({step.name}) is not JSON: {error}; "
+                "let the tool return plain text, numbers, lists and dicts."
+            ) from None
+        row = self._row(step, state=result.status, result=text)
         with self._store.write() as connection:
             connection.execute(_STEP, row)
             for settled in result.settlements:

@@ -231,6 +231,15 @@ async def test_settlements_are_written_with_the_result(store: Store, run: str, c
     assert await ledger.spent(run) == Amount(Decimal("0.0000375"), 7)
 
 
+async def test_a_result_that_is_no_json_fails_the_step(store: Store, run: str, ctx: Ctx) -> None:
+    async def surrogate(step: Step) -> StepResult:
+        return StepResult(value="\udc80")
+
+    result = await again(store, run, Callee(surrogate))(step(run), ctx)
+    assert result.status == "failed"
+    assert result.failure is not None and "plain text" in result.failure.message
+
+
 async def test_secrets_stay_out_and_a_call_made_with_one_is_still_the_same(store: Store, run: str, ctx: Ctx) -> None:
     def redact(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,6 +1,9 @@
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -126,6 +129,39 @@ def test_a_full_disk_at_first_open_is_told(tmp_path: Path) -> None:
     )
     assert done.stdout.startswith("told"), done.stderr
     Store.open(tmp_path / "home").close()
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs file permissions")
+@pytest.mark.parametrize("mode", ["no database yet", "a database"])
+def test_a_read_only_home_is_told(mode: str) -> None:
+    home = Path(tempfile.mkdtemp())
+    try:
+        if mode == "a database":
+            Store.open(home).close()
+            (home / FILE).chmod(0o444)
+        home.chmod(0o555)
+        done = python(
+            """
+            import os, sys
+            from pathlib import Path
+            from shuntyard.errors import StoreUnwritable
+            from shuntyard.memory.store import Store
+            import alembic.command, alembic.config, shuntyard.memory.runs
+            if os.getuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            try:
+                Store.open(Path(sys.argv[1]))
+            except StoreUnwritable as error:
+                print("told", error)
+            """,
+            home,
+        )
+        assert done.stdout.startswith("told"), done.stderr
+        assert "SHUNTYARD_HOME" in done.stdout
+    finally:
+        home.chmod(0o700)
+        shutil.rmtree(home)
 
 
 def test_two_processes_make_one_database(tmp_path: Path) -> None:
