@@ -16,10 +16,16 @@ def builtin_tools(settings: Settings) -> list[Tool]:
     from .choose import choose
     from .files import list_files, read_file, search_files, write_file
     from .now import now
+    from .python import run_python
     from .tables import QueryTool
     from .text import text_stats
 
     tools: list[Tool] = [
         QueryTool(), calculator, choose, list_files, read_file, search_files, write_file, text_stats, now,
+        run_python,
     ]  # fmt: skip
+    if settings.allow_http:
+        from .http import http_tool
+
+        tools.append(http_tool(settings.allow_http))
     return tools

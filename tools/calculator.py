@@ -174,24 +174,26 @@ class _Evaluator:
         return CONSTANTS[node.id.lower()]
 
     def _on_attribute(self, node: ast.Attribute) -> Any:
-        return self._field(node.value, node.attr)
+        return lift(self._raw(node))
 
     def _on_subscript(self, node: ast.Subscript) -> Any:
-        key = self.value(node.slice) if isinstance(node.slice, ast.expr) else None
-        return self._field(node.value, plain(key))
+        return lift(self._raw(node))
 
-    def _field(self, node: ast.expr, key: Any) -> Any:
+    def _raw(self, node: ast.expr) -> Any:
+        """An earlier result, or a field or element of it, as it came."""
         if isinstance(node, ast.Name) and node.id in self._names:
-            whole = self._names[node.id]
-        elif isinstance(node, ast.Attribute | ast.Subscript):
-            whole = self.value(node)
-        else:
+            return self._names[node.id]
+        if not isinstance(node, ast.Attribute | ast.Subscript):
             raise ToolError(f"{self._write(node)!r:.80} has no fields; use an earlier result.")
+        key = node.attr if isinstance(node, ast.Attribute) else plain(self.value(node.slice))
+        whole = self._raw(node.value)
         row = whole[0] if isinstance(whole, list) and len(whole) == 1 and isinstance(key, str) else whole
         try:
-            return lift(row[key])
+            if not isinstance(row, list | Mapping):
+                raise KeyError(key)
+            return row[key]
         except (KeyError, IndexError, TypeError):
-            names = ", ".join(row) if isinstance(row, Mapping) else f"{row!r:.60}"
+            names = ", ".join(map(str, row)) if isinstance(row, Mapping) else f"{row!r:.60}"
             raise ToolError(f"the earlier result has no {key!r}; it has {names}.") from None
 
     def _on_list(self, node: ast.List) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from typing import Any
 
 from ..errors import ToolError
@@ -133,7 +134,7 @@ def matches(found: Found, pattern: str) -> bool:
 
 
 def _exists(ctx: Ctx, path: str) -> bool:
-    return (ctx.workspace / resolve(ctx.workspace, path)).exists()
+    return os.path.exists(ctx.workspace / resolve(ctx.workspace, path))
 
 
 def _matcher(text: str, regex: bool) -> Any:

@@ -37,7 +37,9 @@ class Found(NamedTuple):
 def resolve(workspace: Path, path: str) -> str:
     """Return ``path`` relative to the workspace with all links resolved; PathRefused when it leads out."""
     if "\0" in path or not path.strip():
-        raise PathRefused(f"{path!r} is not a path; name a file in the workspace.")
+        raise PathRefused(f"{path!r:.80} is not a path; name a file in the workspace.")
+    if len(os.fsencode(path)) > 4000 or any(len(os.fsencode(part)) > 255 for part in path.split("/")):
+        raise PathRefused(f"{path!r:.80} is too long for a path; name a file in the workspace.")
     root = os.path.realpath(workspace)
     try:
         real = os.path.realpath(os.path.join(root, path))
