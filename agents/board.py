@@ -155,7 +155,7 @@ class Board:
         return f"the plan has problems, asking again: {short('; '.join(event.problems), 160)}"
 
     def _guarded(self, event: Guarded) -> str | None:
-        if event.verdict.decision == "allow":
+        if event.verdict.decision in ("allow", "ask"):  # a question is shown when it is put
             return None
         self._note(event.path, event.verdict.reason)
         return f"{event.path} {event.tool}: {event.verdict.decision} ({event.verdict.rule}): {event.verdict.reason}"
@@ -166,7 +166,7 @@ class Board:
 
     def _routed(self, event: Routed) -> str | None:
         changed, self.model = event.decision.model != self.model, event.decision.model
-        return f"model {event.decision.model} ({event.decision.reason})" if changed else None
+        return f"model {event.decision.model}: {event.decision.reason}" if changed else None
 
     def _fell_back(self, event: FellBack) -> str:
         self.progress = None

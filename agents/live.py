@@ -28,6 +28,7 @@ _ICONS = {
     "doubt": ("?", "red"),
     "cancelled": ("■", "yellow"),
 }
+_URGENT = {"running": 0, "failed": 1, "denied": 1, "waiting": 1, "done": 3}
 _ASCII = {"○": "o", "✓": "+", "✗": "x", "–": "-", "⊘": "!", "■": "#"}
 
 
@@ -103,7 +104,7 @@ class LiveSink:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the present state."""
         with self._lock:
-            state = self._render(options.max_width)
+            state = self._render(options.max_width, console.height)
         yield state
 
     def _open(self) -> None:
@@ -111,9 +112,19 @@ class LiveSink:
         live.start()
         self._live = live
 
-    def _render(self, width: int) -> Group:
+    def _render(self, width: int, height: int) -> Group:
         board = self._board
-        parts: list[Text | Table] = [self._line(row, width) for row in board.rows.values()]
+        rows = list(board.rows.values())
+        hidden = 0
+        if not self._closed and len(rows) > height - 4:
+            # What goes on matters more than what is over; at the end everything is drawn.
+            room = max(1, height - 4)
+            rows = sorted(rows, key=lambda row: _URGENT.get(row.status, 2))[:room]
+            rows.sort(key=list(board.rows.values()).index)
+            hidden = len(board.rows) - len(rows)
+        parts: list[Text | Table] = [self._line(row, width) for row in rows]
+        if hidden:
+            parts.append(Text(f"  and {hidden} more", style="dim"))
         if board.finished is None:
             parts.append(self._status(width))
         return Group(*parts)

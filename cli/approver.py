@@ -41,7 +41,7 @@ class TerminalApprover:
     def _ask(self, path: str, spec: ToolSpec, verdict: Verdict, preview: str) -> bool | None:
         with self._pause():
             out.note(f"\n{path} wants to call {spec.name} ({spec.effect.value}): {verdict.reason}")
-            out.note(f"  {printable(preview)}")
+            out.note("\n".join(f"  {line}" for line in printable(preview).splitlines()))
             for _ in range(3):
                 sys.stderr.write("allow? [y/n] ")
                 sys.stderr.flush()

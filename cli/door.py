@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -76,12 +77,19 @@ def _report(error: BaseException, words: list[str], whole: BaseException) -> int
 
 
 def _say(body: dict[str, Any], code: int, error: BaseException, flags: list[str]) -> int:
-    if "--json" in flags:
-        out.result_json({"error": {**body, "exit_code": code}})
+    _tell({**body, "exit_code": code}, flags)
     if "--debug" in flags:
         out.note("".join(traceback.format_exception(error)).rstrip())
     out.note(f"error: {body['message']}")
     return code
+
+
+def _tell(body: dict[str, Any], flags: list[str]) -> None:
+    """Give programs the error in the form that they asked for."""
+    if "--json" in flags:
+        out.result_json({"error": body})
+    elif "--events" in flags:
+        out.result(json.dumps({"error": body}, ensure_ascii=False))
 
 
 def _unexpected(error: BaseException) -> str:
@@ -97,9 +105,7 @@ def _usage(error: Any, flags: list[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         out.note(ctx.get_help())
         return 2
-    if "--json" in flags:
-        body = {"code": "usage", "message": message, "retryable": False, "ids": {}, "exit_code": 2}
-        out.result_json({"error": body})
+    _tell({"code": "usage", "message": message, "retryable": False, "ids": {}, "exit_code": 2}, flags)
     hint = f" See: {ctx.command_path} --help" if ctx is not None else ""
     out.note(f"error: {message}{hint}")
     return int(error.exit_code)

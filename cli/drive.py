@@ -146,7 +146,7 @@ def step_line(path: str, step: StepResult) -> str:
     if step.cost or step.usage.total:
         parts.append(f"{step.usage.total:,} tokens {out.money(step.cost)}")
     if step.decision is not None:
-        parts.append(f"model {step.decision.model} ({step.decision.reason})")
+        parts.append(f"model {step.decision.model}: {step.decision.reason}")
         parts.extend(f"fell back from {failed}" for failed in step.decision.failed)
     if step.verdict is not None and (step.verdict.decision != "allow" or step.verdict.by != "policy"):
         parts.append(f"{step.verdict.decision} by {step.verdict.by}, rule {step.verdict.rule}: {step.verdict.reason}")

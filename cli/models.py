@@ -75,8 +75,12 @@ def pull(
 
     settings = options.settings()
     began = time.monotonic()
-    with progress(name) as told:
-        paths = fetch.pull(name, settings, source=source, on_progress=told)
+    try:
+        with progress(name) as told:
+            paths = fetch.pull(name, settings, source=source, on_progress=told)
+    except KeyboardInterrupt:
+        out.note(f"interrupted; what came is kept, go on with: shuntyard models pull {name} --source {source}")
+        return 130
     if options.json:
         out.result_json({"name": name, "paths": [str(path) for path in paths]})
     else:

@@ -88,7 +88,7 @@ def as_json(forecast: Forecast) -> dict[str, Any]:
         "refusal": forecast.plan.refusal,
         "models": {role: decision.model for role, decision in forecast.decisions.items()},
         "estimate": {
-            "cost": str(forecast.cost),
+            "cost": None if forecast.cost is None else str(forecast.cost),
             "tokens": forecast.tokens,
             "seconds": round(forecast.seconds, 3),
             "critical_path": round(forecast.critical_path, 3),
@@ -109,7 +109,7 @@ def as_text(forecast: Forecast) -> str:
             tree(forecast.plan).rstrip(),
             "",
             f"models    {models}",
-            f"estimate  {seconds}, {forecast.tokens:,} tokens, {out.money(forecast.cost)}",
+            f"estimate  {seconds}, {forecast.tokens:,} tokens, {out.money(forecast.cost) if forecast.cost is not None else 'price not known yet'}",
             f"planning  took {forecast.spent_tokens:,} tokens, {out.money(forecast.spent_cost)}",
         ]
     )

@@ -148,6 +148,24 @@ def test_live_display_keeps_the_final_tree_in_a_narrow_terminal() -> None:
             assert "12 lines" in text and "✗" in text
 
 
+def test_a_plan_taller_than_the_terminal_keeps_what_runs_in_sight() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, height=10)
+    at = {"run": "r1", "at": 1.0}
+    sink = LiveSink(console)
+    for number in range(1, 31):
+        sink(NodePlanned(**at, node=Node(id=f"n{number}", tool="count")))
+        sink(StepStarted(**at, path=f"n{number}", name="count", kind="tool"))
+        if number != 7:
+            sink(StepDone(**at, path=f"n{number}", name="count", kind="tool", status="done"))
+    console.print("mark")
+    time.sleep(0.3)
+    seen = stream.getvalue().rpartition("mark")[2]
+    sink.close()
+    assert "n7 " in seen and "and 24 more" in seen
+    assert all(f"n{number} " in stream.getvalue() for number in range(1, 31))
+
+
 def test_pipes_and_dumb_terminals_get_plain_lines() -> None:
     sink = progress_sink(io.StringIO())
     assert isinstance(sink, PlainSink)

@@ -2,8 +2,10 @@ import errno
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import Call
 
+from shuntyard import plugins
 from shuntyard.cli import door
 from shuntyard.cli.root import TABLE
 from shuntyard.errors import BudgetSpent, ShuntyardError, StoreTooNew
@@ -127,3 +129,20 @@ def test_a_stopped_step_speaks_for_its_failure(call: Call, monkeypatch: pytest.M
         "exit_code": 6,
     }
     assert issubclass(StepStopped, ShuntyardError)
+
+
+def test_errors_of_an_event_stream_are_one_json_line(call: Call) -> None:
+    done = call("run", "", "--events")
+    assert done.code == 2 and done.out.count("\n") == 1
+    assert done.json["error"]["code"] == "usage"
+
+
+def test_a_plugin_adds_a_command(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def hello(name: str) -> None:
+        typer.echo(f"hello {name}")
+
+    monkeypatch.setattr(plugins, "load", lambda group: [("hello", app)] if group == "commands" else [])
+    assert call("hello", "you").out == "hello you\n"
