@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import anyio
 
@@ -58,7 +58,7 @@ class Agent:
             self._models.append(model)
             chosen = chosen.model_copy(update={"model": model.info.name})
         self._settings = chosen
-        own = [item if hasattr(item, "spec") else as_tool(item) for item in tools]
+        own = [_tool(item) for item in tools]
         self._tools = gather_tools(chosen, own, builtin=builtin)
         self._approver = approver
         self._sinks = tuple(sinks)
@@ -175,6 +175,12 @@ class Agent:
             yield rooms
         finally:
             rooms.close()
+
+
+def _tool(item: Tool | Callable[..., Any]) -> Tool:
+    if hasattr(item, "spec"):
+        return cast("Tool", item)
+    return as_tool(item)
 
 
 def limits_of(settings: Settings) -> Limits:

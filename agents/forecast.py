@@ -35,8 +35,8 @@ class Forecast(Frozen):
     """Seconds that no concurrency can shorten."""
     tokens: int
     """Still to be spent."""
-    cost: Decimal
-    """Dollars still to be spent."""
+    cost: Decimal | None
+    """Dollars still to be spent; None when the model's price is not known before it is opened."""
     spent_tokens: int
     """What planning itself took."""
     spent_cost: Decimal
@@ -81,10 +81,16 @@ async def forecast(rooms: Rooms, run: str, task: str, limits: Limits, *, sinks: 
         seconds=guess.makespan + _seconds(joiner),
         critical_path=guess.span,
         tokens=sum(JOIN_TOKENS),
-        cost=guess.cost + JOIN_TOKENS[0] * joiner.input_price + JOIN_TOKENS[1] * joiner.output_price,
+        cost=_price(guess.cost, joiner),
         spent_tokens=tally.usage.total,
         spent_cost=tally.cost,
     )
+
+
+def _price(calls: Decimal, joiner: ModelInfo) -> Decimal | None:
+    if joiner.input_price is None or joiner.output_price is None:
+        return None
+    return calls + JOIN_TOKENS[0] * joiner.input_price + JOIN_TOKENS[1] * joiner.output_price
 
 
 def _seconds(info: ModelInfo) -> float:

@@ -25,7 +25,7 @@ def build_graph(phases: Phases, learn: Callable[[], Awaitable[None]]) -> Any:
     os.environ.setdefault("LANGSMITH_TRACING", "false")
     from langgraph.graph import END, START, StateGraph
 
-    def node(phase: Callable[[], Awaitable[None]]) -> Callable[[LoopState], Awaitable[LoopState]]:
+    def node(phase: Callable[[], Awaitable[None]]) -> Any:
         async def run(state: LoopState) -> LoopState:
             await phase()
             return state
