@@ -33,12 +33,14 @@ _CARDS = (
     r"3[47]\d{2}(?P<gap3>[ -]?)\d{6}(?P=gap3)\d{5}",
 )
 _FORMATS = (
-    r"(?P<pem>-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z))",
+    # An unfinished block ends at a quote at the latest, so that JSON around it stays JSON.
+    r"(?P<pem>-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?(?:-----END [A-Z ]*PRIVATE KEY-----|(?=\")|\Z))",
     rf"(?P<key>(?<![A-Za-z0-9])(?:{'|'.join(_KEYS)}))",
     r"(?P<head>\b(?:[Bb]earer|BEARER) +)(?P<head_value>(?=[A-Za-z._~+/-]*\d)[A-Za-z0-9._~+/-]{16,}=*)",
     r"(?P<auth>\b[Aa]uthorization\W{1,5}(?:[Bb]asic|[Tt]oken) +)(?P<auth_value>[A-Za-z0-9._~+/-]{8,}=*)",
     r"(?P<url>://[^\s/:@\"'<>]{0,100}:)(?P<url_value>[^\s/@\"'<>]{1,200})(?=@)",
-    rf"(?P<card>(?<![\d.+-])(?<!\d[ ,])(?:{'|'.join(_CARDS)})(?![-,]?\.?\d))",
+    # Not a JSON number: redacting one would leave JSON that nobody can read.
+    rf"(?P<card>(?<![\d.+\[-])(?<!\d[ ,])(?<!\":)(?<!\": )(?:{'|'.join(_CARDS)})(?![-,]?\.?\d))",
 )
 
 

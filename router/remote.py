@@ -7,6 +7,7 @@ that it ships, because it would otherwise be fetched over the network during the
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -17,6 +18,8 @@ import anyio.to_thread
 from ..errors import ModelError, ModelUnavailable
 from ..messages import Completion, Message, ModelInfo, ModelRequest, Usage
 from .http import bound, key_from, refusal, usage_of
+
+_CLASS_NAMES = re.compile(r"^(?:(?:litellm\.)?[A-Za-z]+(?:Error|Exception)(?:: | - ))+")
 
 
 class LitellmModel:
@@ -88,7 +91,8 @@ class LitellmModel:
                 await stream.aclose()
         # litellm invents a "stop" for a stream that was broken off; only this tells the two apart.
         if not finish or getattr(stream, "received_finish_reason", finish) is None:
-            raise refusal(self._info.name, 599, "the answer was broken off")
+            name = self._info.name
+            raise ModelUnavailable(f"{name!r} broke off its answer; try again, or name another with --fallback.")
         text = "".join(parts)
         return Completion(
             text=text,
@@ -130,13 +134,16 @@ class LitellmModel:
         if isinstance(error, ModelError):
             return error
         kinds = self._litellm.exceptions
-        name, detail = self._info.name, " ".join(str(error).split())[:200]
+        name, detail = self._info.name, _CLASS_NAMES.sub("", " ".join(str(error).split()))[:200]
         if isinstance(error, kinds.ContextWindowExceededError):
             detail = f"context length exceeded: {detail}"
         if isinstance(error, kinds.APIConnectionError | kinds.Timeout):
             mend = f"check the network, the provider and url under [models.{name}]."
             return ModelUnavailable(f"{name!r} cannot be reached: {detail}; {mend}", ids={"model": name})
         status = getattr(error, "status_code", None)
+        if "credentials" in detail.lower():
+            # litellm reports a key that it could not find as a failure of the server.
+            status = 401
         return refusal(name, status if isinstance(status, int) else 500, detail, key_env=self._key_env)
 
 

@@ -79,6 +79,17 @@ def test_values_of_the_environments_secrets_go_wherever_they_stand(tmp_path: Pat
         assert redactor.text(kept) == kept
 
 
+def test_an_unfinished_key_block_does_not_swallow_the_json_around_it() -> None:
+    text = json.dumps({"a": PEM[:40], "b": f"x {PEM} y"})
+    assert json.loads(CLEAN.text(text)) == {"a": "[secret:private key]", "b": "x [secret:private key] y"}
+
+
+def test_numbers_of_json_text_stay_numbers() -> None:
+    data = {"a": 4111111111111111, "b": [4111111111111111], "c": "4111111111111111", "d": "no 4111111111111111"}
+    for text in (json.dumps(data), json.dumps(data, separators=(",", ":"))):
+        assert json.loads(CLEAN.text(text)) == data | {"c": "[secret:card]", "d": "no [secret:card]"}
+
+
 def test_values_keep_their_shape() -> None:
     redactor = Redactor({"A_TOKEN": "t0k3n-value"})
     data = {"t0k3n-value": [1, 2.5, None, True, {"x": "a t0k3n-value b"}], "n": 4111111111111111, "t": ("t0k3n-value",)}

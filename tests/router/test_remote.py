@@ -5,7 +5,7 @@ import anyio
 import pytest
 from router_server import DONE, Server, piece, usage
 
-from shuntyard.errors import ModelUnavailable
+from shuntyard.errors import ModelError, ModelUnavailable
 from shuntyard.messages import Message, ModelRequest, Usage
 from shuntyard.protocols import Model
 from shuntyard.router import RemoteSource
@@ -39,7 +39,7 @@ async def test_an_openai_compatible_server_answers_through_litellm() -> None:
 @pytest.mark.parametrize(
     ("server", "words"),
     [
-        (Server(piece("half")), "broken off"),
+        (Server(piece("half")), "broke off"),
         (Server(b'{"error": {"message": "boom"}}', status=500, kind="application/json"), "failed"),
         (Server(b'{"error": {"message": "bad key"}}', status=401, kind="application/json"), "key_env"),
         (Server(b'{"error": {"message": "slow"}}', status=429, kind="application/json"), "rate limit"),
@@ -52,6 +52,17 @@ async def test_what_goes_wrong_behind_litellm_lets_the_next_model_try(
         await (await through_litellm(server.url)).complete(ASK)
     assert capsys.readouterr().out == ""
     assert len(server.requests) == 1
+
+
+async def test_a_missing_key_and_a_missing_provider_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    models = {"keyless": RemoteModel(model="openai/gpt-4o"), "nobody": RemoteModel(model="no-such-provider/x")}
+    source = RemoteSource(Settings(models=models))
+    with pytest.raises(ModelUnavailable, match="name the variable of its key as key_env"):
+        await (await source.open("keyless")).complete(ASK)
+    with pytest.raises(ModelError, match=r"LLM Provider NOT provided.*check model and url") as caught:
+        await (await source.open("nobody")).complete(ASK)
+    assert "litellm." not in caught.value.message
 
 
 async def test_cancelling_hangs_up_behind_litellm() -> None:
