@@ -38,7 +38,7 @@ Runner = Callable[[Plan], Awaitable[None]]
 async def run(
     *, seeds: int = 5, layers: int = 10, wide: int = 10, shape: str = "uniform", repeat: int = 5, journal: bool = True
 ) -> dict[str, Any]:
-    """Return makespan ratios (makespan / critical path) and CPU microseconds per task.
+    """Return makespan ratios (makespan / critical path; ``to_plain``: / plain tasks) and CPU µs per task.
 
     ``shape`` is ``uniform`` (20 to 100 ms) or ``heavy`` (85 % 10 to 40 ms, 15 % 200 to 400 ms). ``repeat``
     is how often the CPU measurements are made; the least counts. Without ``journal`` nothing is written.
@@ -67,7 +67,11 @@ async def run(
         "nodes": layers * wide,
         "critical_path_seconds": paths,
         "ratio": {
-            name: {"mean": round(statistics.mean(each), 4), "worst": round(max(each), 4)}
+            name: {
+                "mean": round(statistics.mean(each), 4),
+                "worst": round(max(each), 4),
+                "to_plain": round(statistics.mean(each) / statistics.mean(ratios["plain"]), 4),
+            }
             for name, each in ratios.items()
             if each
         },
@@ -77,12 +81,13 @@ async def run(
 
 def describe(result: Mapping[str, Any]) -> str:
     """Return the measurements as a table."""
-    lines = [f"{'':10}{'makespan / critical path':>26}{'CPU per task, µs':>28}"]
-    lines.append(f"{'':10}{'mean':>15}{'worst':>11}{'chain of 100':>16}{'fan-out of 1000':>17}")
+    lines = [f"{'':10}{'makespan / critical path':>26}{'/ plain':>10}{'CPU per task, µs':>28}"]
+    lines.append(f"{'':10}{'mean':>15}{'worst':>11}{'mean':>10}{'chain of 100':>16}{'fan-out of 1000':>17}")
     for name, cpu in result["cpu_us_per_task"].items():
-        ratio = result["ratio"].get(name, {"mean": 0.0, "worst": 0.0})
+        ratio = result["ratio"].get(name, {"mean": 0.0, "worst": 0.0, "to_plain": 0.0})
         lines.append(
-            f"{name:10}{ratio['mean']:>15.3f}{ratio['worst']:>11.3f}{cpu['chain_100']:>16.1f}{cpu['fan_out_1000']:>17.1f}"
+            f"{name:10}{ratio['mean']:>15.3f}{ratio['worst']:>11.3f}{ratio['to_plain']:>10.3f}"
+            f"{cpu['chain_100']:>16.1f}{cpu['fan_out_1000']:>17.1f}"
         )
     return "\n".join(lines)
 

@@ -161,9 +161,9 @@ class Scheduler:
             del self.results[id]
         self._frontier = Frontier()
         for node in nodes:
-            if node.id in self.results:
+            if node.id in self.results or node.id in self._launched:
                 self._frontier.nodes[node.id] = node
-            elif self._frontier.add(node, self.results) and node.id not in self._launched:
+            elif self._frontier.add(node, self.results):
                 self._begin(node)
 
     def _begin(self, node: Node) -> None:
@@ -294,11 +294,14 @@ class Scheduler:
         with anyio.CancelScope() as scope:
             launch.scopes.append(scope)
             return await self._attempts(launch, at)
-        return not_run("dropped from the plan")
+        result = not_run("not finished because the plan changed")
+        if launch.dropped:
+            self._report(launch.node, _path(launch, at), result)
+        return result
 
     async def _attempts(self, launch: _Launch, at: int) -> StepResult:
         node, spec = launch.node, launch.spec
-        path = node.id if at < 0 else f"{node.id}[{at}]"
+        path = _path(launch, at)
         try:
             item = None if launch.items is None else launch.items[at]
             args, labels = resolve(node, self.results, spec, item=item)
@@ -368,3 +371,7 @@ class Scheduler:
                 summary=summary(result.value),
             )
         )
+
+
+def _path(launch: _Launch, at: int) -> str:
+    return launch.node.id if at < 0 else f"{launch.node.id}[{at}]"

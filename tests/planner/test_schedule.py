@@ -1,6 +1,6 @@
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,14 @@ class Adding(Yard):
         return sum(step.args["in"]) + step.args["add"]
 
 
+def sequential(dag: Plan) -> dict[str, int]:
+    values: dict[str, int] = {}
+    for node in dag.nodes:
+        used: Any = node.args["in"]
+        values[node.id] = sum(values[one["$ref"]] for one in used) + int(str(node.args["add"]))
+    return values
+
+
 @settings(max_examples=60, deadline=None)
 @given(dags(), st.integers(1, 6))
 def test_any_dag_runs_each_node_once_after_its_parents_with_the_sequential_results(dag: Plan, limit: int) -> None:
@@ -130,10 +138,7 @@ def test_any_dag_runs_each_node_once_after_its_parents_with_the_sequential_resul
         return await yard(step, ctx)
 
     results = anyio.run(lambda: Scheduler(handle, context(concurrency=limit), SPECS).run(dag))
-    expected: dict[str, int] = {}
-    for at, node in enumerate(dag.nodes):
-        expected[node.id] = at + sum(expected[one["$ref"]] for one in node.args["in"])  # type: ignore[union-attr,index,call-overload]
-    assert {id: result.value for id, result in results.items()} == expected
+    assert {id: result.value for id, result in results.items()} == sequential(dag)
     assert sorted(yard.starts) == sorted(node.id for node in dag.nodes)
     assert all(set(parents(node)) <= set(seen[node.id]) for node in dag.nodes)
     assert yard.most <= limit
@@ -483,6 +488,67 @@ async def test_a_new_offer_for_an_id_replaces_the_old_one_and_what_came_of_it() 
 
     await streamed(yard, body)
     assert yard.starts == ["n1", "n2", "n3", "n1", "n2"] or sorted(yard.starts) == ["n1", "n1", "n2", "n2", "n3"]
+
+
+async def test_a_running_offer_that_gets_an_order_later_runs_once() -> None:
+    yard = Yard()
+    offered = plan(args(sleep=0.06), args(sleep=0.02))
+    whole = plan(args(sleep=0.06), {**args(sleep=0.02), "after": ["n1"]}, args(x=ref("n2")))
+
+    async def body(scheduler: Scheduler) -> None:
+        for node in offered.nodes:
+            scheduler.offer(node)
+        await anyio.sleep(0.01)
+        await scheduler.finish(whole)
+
+    await streamed(yard, body)
+    assert sorted(yard.starts) == ["n1", "n2", "n3"]
+
+
+async def test_a_dropped_call_is_told_as_cancelled() -> None:
+    events: list[Event] = []
+
+    async def body(scheduler: Scheduler) -> None:
+        scheduler.offer(plan(args(sleep=30)).nodes[0])
+        await anyio.sleep(0.01)
+        await scheduler.finish(plan(args(value=1)))
+
+    await streamed(Yard(), body, events=events)
+    told = [(type(event).__name__, getattr(event, "status", "")) for event in events]
+    assert told == [("StepStarted", ""), ("StepDone", "cancelled"), ("StepStarted", ""), ("StepDone", "done")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(dags(), dags(), st.data())
+def test_whatever_was_offered_before_the_plan_decides(draft: Plan, final: Plan, data: st.DataObject) -> None:
+    kept = data.draw(st.integers(0, len(final.nodes)))
+    offers = [*final.nodes[:kept], *draft.nodes[kept:]]
+    tools = data.draw(st.lists(st.sampled_from(["read", "read", "write"]), min_size=25, max_size=25))
+    final, offers = _with_tools(final.nodes, tools), list(_with_tools(offers, tools).nodes)
+    waits = data.draw(st.lists(st.sampled_from([0, 0.001, 0.004]), min_size=25, max_size=25))
+    yard, closed = Adding(), [False]
+
+    async def handle(step: Step, ctx: Ctx) -> StepResult:
+        assert closed[0] or step.effect is Effect.READ
+        return await yard(step, ctx)
+
+    async def go() -> dict[str, StepResult]:
+        with anyio.fail_after(10):
+            async with Scheduler(handle, context(concurrency=3), SPECS) as scheduler:
+                for node, wait in zip(data.draw(st.permutations(offers)), waits, strict=False):
+                    scheduler.offer(node)
+                    await anyio.sleep(wait)
+                closed[0] = True
+                return await scheduler.finish(final)
+
+    results = anyio.run(go)
+    assert {id: result.value for id, result in results.items()} == sequential(final)
+    assert yard.now == 0
+
+
+def _with_tools(nodes: Iterable[Node], tools: list[str]) -> Plan:
+    changed = (node.model_copy(update={"tool": tool}) for node, tool in zip(nodes, tools, strict=False))
+    return Plan(task="t", nodes=tuple(changed))
 
 
 async def test_nodes_may_be_offered_before_their_parents() -> None:
