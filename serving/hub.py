@@ -45,10 +45,10 @@ def receive(part: Part, *, pause: float = 0.5) -> None:
             try:
                 _once(client, url, part)
                 reason = "the connection ended early"
-            except (_TryAgain, httpx.TransportError) as error:
-                reason = str(error) or type(error).__name__
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
                 raise DownloadFailed(f"cannot fetch {url!r}: {error}; check SHUNTYARD_HF_URL.") from None
+            except (_TryAgain, httpx.TransportError) as error:
+                reason = str(error) or type(error).__name__
             part.flush()
             barren = 0 if part.size > before else barren + 1
             if barren >= TRIES:
