@@ -76,14 +76,23 @@ class LiveSink:
         except (OSError, ValueError):
             self.close()
 
+    def begin(self) -> None:
+        """Draw now instead of with the first event."""
+        try:
+            if self._live is None:
+                self._open()
+        except (OSError, ValueError):
+            self.close()
+
     def close(self) -> None:
-        """Draw the last state and release the terminal."""
+        """Draw the last state and release the terminal; before any event there is nothing to keep."""
         with self._lock:
             self._closed = True
             live, self._live = self._live, None
         if live is not None:
             with suppress(OSError, ValueError):
                 live.vertical_overflow = "visible"
+                live.transient = not self._board.run
                 live.stop()
 
     @contextmanager

@@ -61,6 +61,10 @@ class PlainSink:
             line = self._board.take(event)
             if line:
                 self._write(line)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the heartbeat now instead of with the first event."""
         if self._thread is None and self._heartbeat > 0 and not self._stop.is_set():
             self._thread = threading.Thread(target=self._beat, name="shuntyard-progress", daemon=True)
             self._thread.start()
@@ -88,11 +92,15 @@ class PlainSink:
 
 
 def progress_sink(stream: TextIO) -> LiveSink | PlainSink:
-    """Return the live display when ``stream`` is a terminal that can redraw, else plain lines."""
+    """Return the live display when ``stream`` is a terminal that can redraw, else plain lines; it has begun."""
     if stream.isatty():
         from .live import LiveSink, QuietConsole
 
         console = QuietConsole(file=stream)
         if console.is_terminal and not console.is_dumb_terminal:
-            return LiveSink(console)
-    return PlainSink(stream)
+            live = LiveSink(console)
+            live.begin()
+            return live
+    plain = PlainSink(stream)
+    plain.begin()
+    return plain

@@ -150,8 +150,22 @@ def _models(settings: Settings) -> Iterator[Check]:
 
 
 def _safety(settings: Settings) -> Iterator[Check]:
-    bwrap = shutil.which("bwrap")
-    text = f"bubblewrap at {bwrap}" if bwrap else "no bubblewrap: code runs in a limited child process"
-    yield Check("sandbox", True, text)
+    yield _sandbox()
     hosts = ", ".join(settings.allow_http) or "off: http_get may fetch from no host"
     yield Check("network", True, hosts)
+
+
+def _sandbox() -> Check:
+    import anyio
+
+    from ..tools.python import isolation
+
+    mend = "run_python asks before every snippet; allow user namespaces and Landlock, or deny it by a rule."
+    try:
+        closed = anyio.run(isolation)
+    except (ShuntyardError, OSError) as error:
+        return Check("sandbox", False, f"no snippet can run: {error}", mend)
+    open_ = [name for name, shut in closed.items() if not shut]
+    if open_:
+        return Check("sandbox", False, f"this system cannot keep snippets from {', '.join(open_)}", mend)
+    return Check("sandbox", True, f"snippets are kept from {' and '.join(closed)} of this machine")

@@ -48,7 +48,6 @@ def drive(options: RunOptions, start: Callable[[Agent], Awaitable[RunResult]]) -
     settings = options.settings()
     import anyio
 
-    from ..agents.agent import Agent
     from ..agents.sinks import JsonlSink, progress_sink
 
     watch = Watch()
@@ -57,6 +56,8 @@ def drive(options: RunOptions, start: Callable[[Agent], Awaitable[RunResult]]) -
     approver = TerminalApprover(getattr(display, "pause", nullcontext)) if TerminalApprover.possible() else None
 
     async def go() -> RunResult:
+        from ..agents.agent import Agent  # takes a second; the display is up by now
+
         async with Agent(settings=settings, approver=approver, sinks=sinks) as agent:
             return await start(agent)
 

@@ -61,6 +61,8 @@ def size(count: float) -> str:
 
 
 def money(cost: Any) -> str:
-    """Dollars for people; small amounts keep four digits."""
+    """Dollars for people, small amounts with four digits; None is a price that nobody knows."""
+    if cost is None:
+        return "price unknown"
     value = float(cost)
     return "$0" if value == 0 else f"${value:.2f}" if value >= 1 else f"${value:.4f}"

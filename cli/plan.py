@@ -56,13 +56,14 @@ def _forecast(options: RunOptions, task: str) -> Forecast:
     settings = options.settings()
     import anyio
 
-    from ..agents.agent import Agent
     from ..agents.sinks import JsonlSink, progress_sink
 
     display = None if options.quiet else progress_sink(sys.stderr)
     sinks: list[Any] = [*([JsonlSink(sys.stdout)] if options.events else []), *([display] if display else [])]
 
     async def go() -> Forecast:
+        from ..agents.agent import Agent
+
         with anyio.fail_after(settings.deadline):
             async with Agent(settings=settings, sinks=sinks) as agent:
                 return await agent.plan(task)
@@ -109,7 +110,7 @@ def as_text(forecast: Forecast) -> str:
             tree(forecast.plan).rstrip(),
             "",
             f"models    {models}",
-            f"estimate  {seconds}, {forecast.tokens:,} tokens, {out.money(forecast.cost) if forecast.cost is not None else 'price not known yet'}",
+            f"estimate  {seconds}, {forecast.tokens:,} tokens, {out.money(forecast.cost)}",
             f"planning  took {forecast.spent_tokens:,} tokens, {out.money(forecast.spent_cost)}",
         ]
     )
