@@ -33,7 +33,7 @@ def describe(catalog: Catalog, profiles: Profiles) -> str:
     named: list[str] = []
     for index, table in enumerate(tables):
         large = table.size > 64_000_000
-        line = "" if index >= MAX_PROFILED or large else _table(table, profiles.of(catalog, table))
+        line = "" if index >= MAX_PROFILED or large or room < 600 else _table(table, profiles.of(catalog, table))
         if line and room - len(line) > 300:
             lines.append(line)
             room -= len(line) + 1

@@ -7,6 +7,7 @@ parsed and only the operators and functions below are known.
 from __future__ import annotations
 
 import ast
+import operator
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -187,11 +188,11 @@ class _Evaluator:
             raise ToolError(f"{self._write(node)!r:.80} has no fields; use an earlier result.")
         key = node.attr if isinstance(node, ast.Attribute) else plain(self.value(node.slice))
         whole = self._raw(node.value)
-        row = whole[0] if isinstance(whole, list) and len(whole) == 1 and isinstance(key, str) else whole
+        row: Any = whole[0] if isinstance(whole, list) and len(whole) == 1 and isinstance(key, str) else whole
         try:
-            if not isinstance(row, list | Mapping):
-                raise KeyError(key)
-            return row[key]
+            if isinstance(row, list | Mapping):
+                return operator.getitem(cast(Any, row), key)
+            raise KeyError(key)
         except (KeyError, IndexError, TypeError):
             names = ", ".join(map(str, row)) if isinstance(row, Mapping) else f"{row!r:.60}"
             raise ToolError(f"the earlier result has no {key!r}; it has {names}.") from None

@@ -102,7 +102,7 @@ class Session:
     def declare(self, name: str, types: Mapping[str, str]) -> None:
         """Make an empty table with these columns."""
         columns = ", ".join(f"{quote(column)} {kind}" for column, kind in types.items())
-        self._run(f"CREATE TABLE {quote(name)} ({columns})")
+        self._run(f"CREATE OR REPLACE TABLE {quote(name)} ({columns})")
 
     def _create(self, name: str, source: str) -> None:
         self._run(f"CREATE OR REPLACE TABLE {quote(name)} AS SELECT * FROM {source} LIMIT {MAX_LOADED + 1}")

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from ..errors import PathRefused, ToolError
 from .catalog import FILES, LINES, Catalog, Table
-from .duck import Session, SqlError, quote
+from .duck import Session, quote
 from .sql import Statement
 from .values import to_json
 
@@ -99,20 +99,31 @@ def _look(session: Session, table: Table) -> Profile:
         return Profile(columns, rows, {}, {}, first)
     answer = session.run(f"SELECT * FROM {source} LIMIT 1")
     first = [to_json(cell, tool="query") if not isinstance(cell, bytes) else None for cell in (answer.rows or [()])[0]]
-    values: dict[str, list[str]] = {}
-    spans: dict[str, tuple[Any, Any]] = {}
-    for column, kind in list(columns.items())[:60]:
-        try:
-            if kind == "VARCHAR":
-                few = session.run(
-                    f"SELECT {quote(column)} FROM {source} WHERE {quote(column)} IS NOT NULL GROUP BY 1 "
-                    f"ORDER BY count(*) DESC, 1 LIMIT {FEW + 1}"
-                ).rows
-                if 0 < len(few) <= FEW and len(few) < max(rows, 2):
-                    values[column] = [row[0] for row in few]
-            elif kind.startswith(("DATE", "TIMESTAMP", "BIGINT", "DOUBLE")):
-                [(low, high)] = session.run(f"SELECT min({quote(column)}), max({quote(column)}) FROM {source}").rows
-                spans[column] = (to_json(low), to_json(high))
-        except SqlError:
-            continue
+    values, spans = _ranges(session, source, columns, rows)
     return Profile(columns, rows, values, spans, first)
+
+
+def _ranges(
+    session: Session, source: str, columns: dict[str, str], rows: int
+) -> tuple[dict[str, list[str]], dict[str, tuple[Any, Any]]]:
+    """Few-valued text columns and the spans of the others, in two passes over the table."""
+    looked = list(columns.items())[:60]
+    texts = [column for column, kind in looked if kind == "VARCHAR"]
+    sized = [column for column, kind in looked if kind.startswith(("DATE", "TIMESTAMP", "BIGINT", "DOUBLE"))]
+    asked = [f"count(DISTINCT {quote(column)})" for column in texts]
+    asked += [f"{extreme}({quote(column)})" for column in sized for extreme in ("min", "max")]
+    if not asked or not rows:
+        return {}, {}
+    [answer] = session.run(f"SELECT {', '.join(asked)} FROM {source}").rows
+    limit = min(FEW, max(rows, 2) - 1)
+    few = [column for column, count in zip(texts, answer, strict=False) if 0 < count <= limit]
+    ends = [to_json(cell) for cell in answer[len(texts) :]]
+    spans = {column: (ends[2 * index], ends[2 * index + 1]) for index, column in enumerate(sized)}
+    if not few:
+        return {}, spans
+    [counts] = session.run(f"SELECT {', '.join(f'histogram({quote(column)})' for column in few)} FROM {source}").rows
+    values = {
+        column: [value for value, _ in sorted(count.items(), key=lambda item: (-item[1], item[0]))]
+        for column, count in zip(few, counts, strict=True)
+    }
+    return values, spans

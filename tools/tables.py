@@ -68,7 +68,7 @@ class QueryTool(FunctionTool[Any, Any]):
             found = {name: session.columns(name) for name in (*statement.tables, *statement.relations)}
             statement.unquote_values({column.lower() for columns in found.values() for column in columns})
             try:
-                answer = session.run(statement.text, statement.values)
+                answer = _run(session, statement, statement.text, statement.values)
             except SqlError as error:
                 raise ToolError(_explain(error, found, statement.shown)) from None
             return shape(answer, form)
@@ -94,7 +94,7 @@ class QueryTool(FunctionTool[Any, Any]):
                 found[name] = session.columns(name)
             statement.unquote_values({column.lower() for columns in found.values() for column in columns})
             try:
-                session.run(f"EXPLAIN {statement.text}", dict.fromkeys(statement.values))
+                _run(session, statement, f"EXPLAIN {statement.text}", dict.fromkeys(statement.values))
             except SqlError as error:
                 if statement.pending and error.kind == "BinderException" and "types" in error.message:
                     return []
@@ -133,6 +133,19 @@ def _read(sql: str | Bound, catalog: Catalog) -> statements.Statement:
         return None if table is None else table.name
 
     return statements.read(sql, find, list(catalog.tables))
+
+
+def _run(session: Session, statement: statements.Statement, text: str, values: Mapping[str, Any]) -> Answer:
+    """Run a statement; columns of an empty earlier result, whose types nobody knows, are tried as numbers too."""
+    try:
+        return session.run(text, values)
+    except SqlError as error:
+        empty = [name for name, value in statement.relations.items() if value == []]
+        if not empty or error.kind != "BinderException":
+            raise
+        for name in empty:
+            session.declare(name, dict.fromkeys(session.columns(name), "DOUBLE"))
+        return session.run(text, values)
 
 
 def _load_relation(session: Session, name: str, value: Any, mentioned: list[str]) -> None:
