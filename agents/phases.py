@@ -27,6 +27,7 @@ from ..steps import (
     digest_call,
 )
 from .calls import StepModel, StepStopped
+from .clean import redacted
 from .clock import now
 from .dispatch import failure_of
 from .rooms import Rooms
@@ -160,7 +161,7 @@ class Phases:
             plan = await self._check_given(progress.given)
         else:
             plan = await self._write(revision, offer, earlier)
-        rooms.runs.save_plan(ctx.run, Plan.model_validate_json(rooms.redactor.text(plan.model_dump_json())))
+        rooms.runs.save_plan(ctx.run, redacted(plan, rooms.redactor))
         ctx.emit(Planned(run=ctx.run, at=now(), plan=plan))
         return plan
 

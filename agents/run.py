@@ -10,11 +10,12 @@ from decimal import Decimal
 import anyio
 
 from ..errors import DeadlinePassed, ShuntyardError
-from ..events import Event, RunDone, RunStarted, StepDone, read_event
+from ..events import Event, RunDone, RunStarted, StepDone
 from ..guard.redact import Redactor
 from ..messages import Usage
 from ..protocols import Approver, Ctx, Emit, Sink
 from ..steps import Limits, RunResult
+from .clean import redacted
 from .clock import now
 from .dispatch import failure_of
 from .graph import build_graph
@@ -43,9 +44,7 @@ def emitter(sinks: Sequence[Sink], redactor: Redactor, tally: Tally) -> Emit:
 
     def emit(event: Event) -> None:
         tally.add(event)
-        text = event.model_dump_json()
-        clean = redactor.text(text)
-        shown = event if clean == text else read_event(clean)
+        shown = redacted(event, redactor)
         for index, sink in enumerate(sinks):
             if index in broken:
                 continue
@@ -135,9 +134,7 @@ def _late(job: Job) -> None:
 
 def _close(rooms: Rooms, emit: Emit, done: RunResult) -> None:
     rooms.ledger.close(done.run)
-    text = done.model_dump_json()
-    clean = rooms.redactor.text(text)
-    rooms.runs.finish(done.run, done if clean == text else RunResult.model_validate_json(clean))
+    rooms.runs.finish(done.run, redacted(done, rooms.redactor))
     emit(
         RunDone(
             run=done.run,

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from shuntyard import Agent, tool
@@ -47,6 +48,7 @@ def main() -> None:
             name: What to measure.
         """
         if name == "b":
+            time.sleep(0.3)  # until the other one is committed
             die("tool")
         note(f"measure {name}")
         return 10 if name == "a" else 32
