@@ -1,29 +1,16 @@
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from cli_parts import Call, Outcome
 
 from shuntyard.cli.door import main
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from servers import ScriptedServer
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Call = Callable[..., Outcome]
 
 
 @pytest.fixture

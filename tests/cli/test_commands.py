@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Call
+from cli_parts import Call
 
 
 def test_models_lists_local_ones_and_those_of_the_settings(call: Call, folder: Path) -> None:

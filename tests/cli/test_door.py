@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from conftest import Call
+from cli_parts import Call
 
 from shuntyard import plugins
 from shuntyard.cli import door

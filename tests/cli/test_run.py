@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Call
+from cli_parts import Call
 from servers import ScriptedServer
 
 from shuntyard.events import read_event
