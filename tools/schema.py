@@ -58,6 +58,8 @@ class Signature:
         unknown = [bind for bind in binds if bind not in self._names]
         if unknown:
             raise UsageError(f"tool {name!r}: binds or paths name {unknown[0]!r}; the parameters are {self._listed()}")
+        self._fields = fields
+        self._partial: dict[frozenset[str], type[BaseModel]] = {}
         self.model = _model(fields, name)
         self.parameters = _plain_schema(self.model)
 
@@ -84,25 +86,30 @@ class Signature:
         ``skip`` names parameters that are not judged (values still to come, bound texts).
         """
         taken = {name: value for name, value in args.items() if name not in skip}
+        judged = self.model if not skip else self._without(frozenset(skip))
         for _ in range(3):
             try:
-                model = self.model.model_validate(taken)
+                model = judged.model_validate(taken)
             except ValidationError as error:
-                problems = [
-                    item for item in error.errors(include_url=False) if item["loc"] and item["loc"][0] not in skip
-                ]
-                if not problems:
-                    return {}
+                problems = [item for item in error.errors(include_url=False) if item["loc"]]
                 mended = _mend(taken, problems)
                 if mended is None:
                     raise ArgumentsInvalid("; ".join(self._explain(item) for item in problems)) from None
                 taken = mended
             else:
-                values = {name: getattr(model, f"a{index}") for index, name in enumerate(self._names)}
-                return {name: value for name, value in values.items() if name not in skip}
+                return {name: getattr(model, f"a{index}") for index, name in enumerate(self._names) if name not in skip}
         raise ArgumentsInvalid(
             f"{self.name}: the arguments {taken!r:.200} do not fit; the parameters are {self._listed()}"
         )
+
+    def _without(self, skip: frozenset[str]) -> type[BaseModel]:
+        """The model of the parameters that are not in ``skip``: those are neither missing nor unknown."""
+        if skip not in self._partial:
+            fields = {f"a{index}": name for index, name in enumerate(self._names)}
+            self._partial[skip] = _model(
+                {key: self._fields[key] for key in fields if fields[key] not in skip}, self.name
+            )
+        return self._partial[skip]
 
     def _explain(self, item: Any) -> str:
         where = ".".join(str(part) for part in item["loc"])
