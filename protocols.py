@@ -41,9 +41,7 @@ class Model(Protocol):
     def info(self) -> ModelInfo:
         """What it is and costs."""
 
-    async def complete(
-        self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None
-    ) -> Completion:
+    async def complete(self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None) -> Completion:
         """Answer. ``on_text`` receives text as it comes. Cancelling the call stops the generation.
 
         Raises ModelUnavailable when nobody answers, ContextTooLong before sending when it cannot fit.
