@@ -38,7 +38,7 @@ def receive(part: Part, *, pause: float = 0.5) -> None:
 
     url = url_of(part)
     barren = 0
-    timeout = httpx.Timeout(30.0, connect=10.0)
+    timeout = httpx.Timeout(10.0)
     with httpx.Client(follow_redirects=True, timeout=timeout) as client:
         while not part.complete:
             before = part.size

@@ -65,7 +65,8 @@ class LocalModel:
             group.start_soon(self._show, answer, len(tokens))
             try:
                 await self._generate(engine, _body(request, tokens), answer)
-            except (ModelUnavailable, UsageError, ContextTooLong) as error:
+            except Exception as error:
+                # Kept out of the task group, which would wrap it.
                 failure = error
             group.cancel_scope.cancel()
         engine.touch()

@@ -87,7 +87,7 @@ class Part:
         need = self.file.bytes - self.size + more
         free = shutil.disk_usage(self.target.parent).free
         if need > free:
-            raise StoreUnwritable(_full(self.target.parent, f"{need >> 20} MB are needed, {free >> 20} MB are free"))
+            raise full(self.target.parent, f"{need >> 20} MB are needed, {free >> 20} MB are free")
 
     @property
     def complete(self) -> bool:
@@ -143,7 +143,7 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreUnwritable(_full(folder, "what was received is kept")) from None
+            raise full(folder, "what was received is kept") from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise StoreUnwritable(
                 f"cannot write to {str(folder)!r}: {error.strerror}; set SHUNTYARD_CACHE to a folder of yours."
@@ -151,5 +151,8 @@ def writing(folder: Path) -> Iterator[None]:
         raise
 
 
-def _full(folder: Path, why: str) -> str:
-    return f"the disk of {str(folder)!r} is full ({why}); free some space, or set SHUNTYARD_CACHE to a larger disk."
+def full(folder: Path, why: str) -> StoreUnwritable:
+    """Return the error for a disk without room."""
+    return StoreUnwritable(
+        f"the disk of {str(folder)!r} is full ({why}); free some space, or set SHUNTYARD_CACHE to a larger disk."
+    )

@@ -9,6 +9,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TypeVar
 
+import anyio
 import anyio.to_thread
 
 from ..errors import ModelUnavailable, UnknownName
@@ -24,7 +25,7 @@ from .supervise import EngineSpec, Running
 T = TypeVar("T")
 
 TOLD = 0.5
-"""Least seconds between two Progress events of one piece of work."""
+"""Seconds between two Progress events of one piece of work."""
 
 
 class LocalSource:
@@ -76,24 +77,36 @@ class LocalSource:
         return await self._patiently(work, f"loading {spec.name}")
 
     async def _patiently(self, work: Callable[..., T], what: str) -> T:
-        """Run blocking ``work`` in a thread; its progress becomes events, and cancelling ends it."""
+        """Run blocking ``work`` in a thread, with a sign of life twice a second; cancelling ends it."""
         left = threading.Event()
-        told = 0.0
+        known = [0.0, 0.0]
 
         def on_progress(done: float, total: float) -> None:
-            nonlocal told
             if left.is_set():
                 raise _Left
-            now = time.monotonic()
-            if self._emit is not None and now - told >= TOLD:
-                told = now
-                event = Progress(run="", at=time.time(), what=what, done=done, total=total)
-                anyio.from_thread.run_sync(self._emit, event)
+            known[:] = done, total
 
+        async def show() -> None:
+            while self._emit is not None:
+                await anyio.sleep(TOLD)
+                self._emit(Progress(run="", at=time.time(), what=what, done=known[0], total=known[1]))
+
+        failure: Exception | None = None
         try:
-            return await anyio.to_thread.run_sync(partial(work, on_progress=on_progress), abandon_on_cancel=True)
+            async with anyio.create_task_group() as group:
+                group.start_soon(show)
+                try:
+                    return await anyio.to_thread.run_sync(
+                        partial(work, on_progress=on_progress), abandon_on_cancel=True
+                    )
+                except Exception as error:
+                    # Kept out of the task group, which would wrap it.
+                    failure = error
+                finally:
+                    group.cancel_scope.cancel()
         finally:
             left.set()
+        raise failure or AssertionError
 
 
 class _Left(Exception):

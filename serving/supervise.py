@@ -124,12 +124,15 @@ def start(folder: Path, spec: EngineSpec, *, on_wait: Callable[[float], None] | 
     wait = _Wait(on_wait or (lambda seconds: None), spec)
     key = spec.key
     with _start_lock(folder, key, wait):
-        if not _owned(folder, key):
-            _forget(folder, key)
-            _spawn(folder, key, spec)
+        spawned = False
         while (found := peek(folder, key)) is None or not _answers(found):
+            # A watchdog that lost its engine may still be ending; only when it has gone is there room for another.
             if not _owned(folder, key):
-                raise _failed(folder, key, spec)
+                if spawned:
+                    raise _failed(folder, key, spec)
+                _forget(folder, key)
+                _spawn(folder, key, spec)
+                spawned = True
             wait.tick()
         found.touch()
         return found
@@ -206,7 +209,8 @@ def _owned(folder: Path, key: str) -> bool:
 
     lock = owner_lock(folder, key)
     try:
-        lock.acquire(timeout=0)
+        # Not at once: another process may be asking the same and hold the lock for a moment.
+        lock.acquire(timeout=0.05, poll_interval=0.01)
     except Timeout:
         return True
     lock.release()

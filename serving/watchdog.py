@@ -65,7 +65,8 @@ def _own(order: dict[str, Any], ready: Callable[[], None]) -> int:
     folder, key = Path(order["folder"]), str(order["key"])
     lock = owner_lock(folder, key)
     try:
-        lock.acquire(timeout=0)
+        # Somebody who only asks whether the lock is held has it for a moment.
+        lock.acquire(timeout=1.0)
     except Timeout:
         ready()
         return 0

