@@ -66,9 +66,8 @@ async def run_snippet(code: str, inputs: Any) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(data)
     except ValueError:
-        why = (
-            "ran out of its CPU time" if status in (-signal.SIGXCPU, -signal.SIGKILL) else f"ended with status {status}"
-        )
+        killed = {-signal.SIGXCPU, -signal.SIGKILL, 128 + signal.SIGXCPU, 128 + signal.SIGKILL}
+        why = "ran out of its CPU time" if status in killed else f"ended with status {status}"
         raise ToolError(f"the code {why} and returned nothing; make it smaller.") from None
     return answer
 

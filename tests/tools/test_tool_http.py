@@ -28,7 +28,7 @@ class Page(BaseHTTPRequestHandler):
             "/big": (200, "text/plain", b"x" * 3_000_000),
             "/hop": (302, "/text", b""),
             "/away": (302, "http://other.invalid/x", b""),
-            "/file": (302, "file:///etc/passwd", b""),
+            "/gopher": (302, "gopher://example.org/x", b""),
             "/loop": (302, "/loop", b""),
         }
         status, kind, body = pages[self.path]
@@ -80,7 +80,7 @@ async def test_text_data_and_redirects(base: str, ctx: Ctx) -> None:
         ("/binary", "binary file"),
         ("/big", "more than 2000000 bytes"),
         ("/away", r"'other\.invalid' is not allowed"),
-        ("/file", "not a web address"),
+        ("/gopher", "not a web address"),
         ("/loop", "redirects more than 5"),
     ],
 )
@@ -113,7 +113,7 @@ async def test_a_glob_does_not_open_private_addresses(host: str, ctx: Ctx) -> No
         "http://",
         "http://user:pw@example.org/",
         "http://[::1",
-        "file:///etc/passwd",
+        "gopher://example.org/x",
     ],
 )
 async def test_addresses_that_are_none(url: str, ctx: Ctx) -> None:
