@@ -101,7 +101,8 @@ class FunctionTool(Generic[P, R]):
 
     async def check(self, args: Mapping[str, Any], ctx: Ctx) -> list[str]:
         """Problems that can be seen before running: names, types, paths, and what the tool itself checks."""
-        pending = [name for name, value in args.items() if isinstance(value, Bound) or unknowable(value)]
+        known = self._spec.parameters["properties"]
+        pending = [name for name in args if name in known and (isinstance(args[name], Bound) or unknowable(args[name]))]
         try:
             self.signature.validate(args, skip=pending)
         except ArgumentsInvalid as error:

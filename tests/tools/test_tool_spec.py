@@ -108,6 +108,7 @@ async def test_check_skips_what_is_still_to_come(ctx: Ctx) -> None:
     assert await registry.check("mixed", {"a": Pending("$1")}, ctx) == []
     assert await registry.check("mixed", {"a": 1, "items": [1, Pending("$1")]}, ctx) == []
     assert len(await registry.check("mixed", {"a": Pending("$1"), "kind": "z", "zz": 1}, ctx)) == 2
+    assert len(await registry.check("mixed", {"a": 1, "zz": Pending("$1")}, ctx)) == 1
     assert await registry.check("mixd", {}, ctx) == ["there is no tool mixd; the tools are mixed"]
 
 
