@@ -125,17 +125,20 @@ def start(folder: Path, spec: EngineSpec, *, on_wait: Callable[[float], None] | 
     key = spec.key
     with _start_lock(folder, key, wait):
         spawned = False
-        while (found := peek(folder, key)) is None or not _answers(found):
-            # A watchdog that lost its engine may still be ending; only when it has gone is there room for another.
-            if not _owned(folder, key):
+        while True:
+            # A port file without an owner may point at a stranger; an owner without engine may still be ending.
+            owned = _owned(folder, key)
+            found = peek(folder, key)
+            if owned and found is not None and _answers(found):
+                found.touch()
+                return found
+            if not owned:
                 if spawned:
                     raise _failed(folder, key, spec)
                 _forget(folder, key)
                 _spawn(folder, key, spec)
                 spawned = True
             wait.tick()
-        found.touch()
-        return found
 
 
 def running(settings: Settings) -> list[Running]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+from hub_server import Behaviour
+from hub_server import hub as serve
 
 from shuntyard import settings as settings_module
 from shuntyard.errors import ContextTooLong, ModelUnavailable, OutputMalformed, UnknownName, UsageError
@@ -259,6 +261,20 @@ async def test_a_killed_watchdog_takes_its_engine_along(alone: Settings) -> None
     answer = await model.complete(ModelRequest(messages=HELLO, max_tokens=4))
     assert answer.text
     assert only(alone).engine_pid != engine.engine_pid
+
+
+async def test_a_stale_port_that_a_stranger_took_is_not_believed(alone: Settings) -> None:
+    model = await LocalSource(alone).open(NAME)
+    engine = only(alone)
+    known = json.loads(engine.file.read_text())
+    supervise.stop(alone)
+    behaviour = Behaviour(b"{}")
+    with serve(behaviour) as url:
+        engine.file.write_text(json.dumps({**known, "url": url, "pid": os.getpid()}))
+        assert supervise.running(alone) == []
+        answer = await model.complete(ModelRequest(messages=HELLO, max_tokens=4))
+    assert answer.text
+    assert only(alone).url != url
 
 
 async def test_idleness_stops_the_engine_but_not_an_answer(alone: Settings) -> None:
