@@ -106,11 +106,12 @@ async def _run(wording: str, settings: Settings) -> tuple[RunResult | None, str]
 
 def _told(result: RunResult | None) -> Row:
     if result is None:
-        return {"status": "error", "answer": "", "plan": [], "tokens": 0, "seconds": 0.0}
+        return {"status": "error", "answer": "", "failure": "", "plan": [], "tokens": 0, "seconds": 0.0}
     nodes = result.plan.nodes if result.plan is not None else ()
     return {
         "status": result.status,
         "answer": result.answer[:2000],
+        "failure": result.failure.message[:500] if result.failure is not None else "",
         "plan": [f"{node.id} {node.tool}({json.dumps(node.args)})" for node in nodes],
         "tokens": result.usage.total,
         "seconds": round(result.seconds, 2),
@@ -119,7 +120,8 @@ def _told(result: RunResult | None) -> Row:
 
 def _line(row: Mapping[str, Any]) -> str:
     mark = "right" if row["right"] else "WRONG"
-    why = f"  {'; '.join(row['problems'])}" if row["problems"] else ""
+    parts = [*row["problems"], *filter(None, [row["failure"]])] if row["problems"] else []
+    why = "  " + "; ".join(parts)
     return f"{mark} {row['model']} {row['task']}/{row['wording'] + 1} {row['seconds']:.0f} s{why}"[:200]
 
 
