@@ -63,9 +63,11 @@ class Profiles:
             found[name] = profile.columns
         return found
 
-    def misspelt(self, catalog: Catalog, statement: Statement) -> list[str]:
-        """Texts compared with a column that has them only in other letter case."""
-        problems = []
+    def mend_values(self, catalog: Catalog, statement: Statement) -> None:
+        """Write texts as the column they are compared with has them: ``'Open'`` is ``'open'``, ``'py'`` is ``'.py'``.
+
+        Only texts that the column does not hold, and whose spelling differs in letter case, blanks or dots alone.
+        """
         values: dict[str, set[str]] = (
             {"extension": {row["extension"] for row in catalog.rows()}} if ("files" in statement.tables) else {}
         )
@@ -80,8 +82,7 @@ class Profiles:
                 if known and isinstance(literal, exp.Literal) and literal.is_string and literal.name not in known:
                     meant = _meant(literal.name, known)
                     if meant:
-                        problems.append(f"query: column {column.name} has the value {meant!r}, not {literal.name!r}")
-        return problems
+                        literal.replace(exp.Literal.string(meant))
 
 
 def _meant(text: str, known: set[str]) -> str:
