@@ -9,6 +9,7 @@ from typing import Any
 
 from .catalog import FILES, Catalog, Table
 from .profile import Profile, Profiles
+from .relations import relations
 
 MAX_CHARACTERS = 4_200
 """About 1,200 tokens."""
@@ -42,6 +43,9 @@ def describe(catalog: Catalog, profiles: Profiles) -> str:
     if named:
         shown = ", ".join(named)
         lines.append("Further tables: " + (shown if len(shown) < 300 else shown[:280] + f" ... ({len(named)} in all)"))
+    joins = [str(join) for join in relations(catalog, profiles)][:8]
+    if joins:
+        lines.append("- tables join ON " + ", ".join(joins))
     return "\n".join([*lines, tail])
 
 

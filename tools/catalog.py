@@ -57,6 +57,8 @@ class Catalog:
         self.workspace = workspace
         self.files = files
         self._counts = counts
+        self.joins: tuple[Any, ...] | None = None
+        """Filled by ``relations``."""
         self.tables: dict[str, Table] = {"files": Table("files", "files", "")}
         for table in _named(files):
             self.tables[table.name] = table

@@ -19,6 +19,7 @@ from . import sql as statements
 from .catalog import Catalog, Catalogs
 from .duck import Answer, Session, SqlError
 from .profile import Profiles
+from .relations import relations
 from .render import as_csv, as_lines
 from .spec import FunctionTool
 from .values import is_datetime_at_midnight, tidy, to_json
@@ -67,6 +68,7 @@ class QueryTool(FunctionTool[Any, Any]):
                 _load_relation(session, name, value, statement.names())
             found = {name: session.columns(name) for name in (*statement.tables, *statement.relations)}
             statement.unquote_values({column.lower() for columns in found.values() for column in columns})
+            self._profiles.mend_values(catalog, statement)
             try:
                 answer = _run(session, statement, statement.text, statement.values)
             except SqlError as error:
@@ -98,10 +100,29 @@ class QueryTool(FunctionTool[Any, Any]):
             except SqlError as error:
                 if statement.pending and error.kind == "BinderException" and "types" in error.message:
                     return []
-                return [f"query: {_explain(error, found, statement.shown)}"]
-            return self._profiles.misspelt(catalog, statement)
+                return [f"query: {_explain(error, found, statement.shown)}{self._elsewhere(error, catalog, found)}"]
+            return []
 
         return await _in_session(work)
+
+    def _elsewhere(self, error: SqlError, catalog: Catalog, found: Mapping[str, Any]) -> str:
+        """Where a column that was not found is, and how to get there."""
+        column = _missing(error).lower()
+        there = [
+            table.name
+            for table in list(catalog.tables.values())[:24]
+            if column
+            and table.name not in found
+            and column in map(str.lower, self._profiles.of(catalog, table).columns)
+        ]
+        if not there:
+            return ""
+        joins = [
+            f"JOIN {there[0]} ON {join}"
+            for join in relations(catalog, self._profiles)
+            if {join.many, join.one} - set(found) == {there[0]}
+        ]
+        return f"; {column} is a column of {there[0]}" + (f": add {joins[0]}" if joins else "")
 
 
 async def _in_session(work: Callable[[Session], T]) -> T:
@@ -194,11 +215,15 @@ def _explain(error: SqlError, found: Mapping[str, Mapping[str, str]], shown: Map
     message = error.message
     for mark, name in shown.items():
         message = message.replace(mark, name)
-    match = re.search(r'(?:Referenced column "(.+?)" not found|does not have a column named "(.+?)")', error.message)
-    if match and found:
-        column = match[1] or match[2]
+    column = _missing(error)
+    if column and found:
         whose = "; ".join(
             f"the columns of {shown.get(name, name)} are {', '.join(columns)}" for name, columns in found.items()
         )
         return f"there is no column {column}; {whose}"
     return message.split(" Candidate functions:")[0]
+
+
+def _missing(error: SqlError) -> str:
+    match = re.search(r'(?:Referenced column "(.+?)" not found|does not have a column named "(.+?)")', error.message)
+    return (match[1] or match[2]) if match else ""
