@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from servers import ScriptedServer
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -130,3 +131,19 @@ def test_a_plan_of_ones_own_runs_and_is_journaled(binaries: Path, empty: Path) -
         "print(result.status, [r.value for r in result.results.values()])\n"
     )
     assert call(binaries / "python", "-c", code, folder=empty).startswith("done")
+
+
+def test_words_run_on_a_remote_model_through_litellm(binaries: Path, empty: Path) -> None:
+    (empty / "mine.py").write_text(TOOLS)
+    (empty / "sizes.csv").write_text("name,size\nsmall,4\nlarge,17\n")
+    plan = "1. query(sql=\"SELECT size FROM sizes WHERE name = 'large'\")\n2. double(number=$1)\n"
+    with ScriptedServer([plan, "ANSWER: 34"]) as server:
+        (empty / "shuntyard.toml").write_text(server.toml("there", through="litellm"))
+        told = call(
+            binaries / "shuntyard", "run", "double the size of large", "--model", "there", "--tools", "mine.py", "--json",
+            folder=empty,
+        )  # fmt: skip
+    result = json.loads(told)
+    assert (result["status"], result["answer"]) == ("done", "34")
+    assert [item["value"] for item in result["results"].values()] == [17, 34]
+    assert len(server.requests) == 2
