@@ -38,8 +38,12 @@ def relations(catalog: Catalog, profiles: Profiles) -> tuple[Join, ...]:
 
 
 def _find(catalog: Catalog, profiles: Profiles) -> tuple[Join, ...]:
-    data = [table for table in catalog.tables.values() if table.kind not in ("files", "text")]
-    tables = [table for table in data if table.size <= MAX_BYTES and profiles.of(catalog, table).rows > 1][:MAX_TABLES]
+    data = [
+        table for table in catalog.tables.values() if table.kind not in ("files", "text") and table.size <= MAX_BYTES
+    ]
+    data = [table for table in data if table.path.count("/") <= 1 or len(data) <= MAX_TABLES]
+    data.sort(key=lambda table: (table.path.count("/"), table.size, table.name))
+    tables = [table for table in data[:MAX_TABLES] if profiles.of(catalog, table).rows > 1]
     found: list[Join] = []
     if len(tables) < 2:
         return ()
