@@ -14,9 +14,10 @@ from ..protocols import Model
 from ..steps import Hint, Node, Plan, StepResult, ToolSpec
 from .grammar import grammar
 from .lines import write
+from .needed import needed
 from .prompt import messages
 from .reader import LineReader
-from .repair import dressed, lint, planned, worded
+from .repair import dressed, lint, mended, planned, without_echoes, worded
 from .validate import problems
 
 Check = Callable[[str, Mapping[str, Any]], Awaitable[list[str]]]
@@ -107,20 +108,27 @@ class LineCompiler:
         if finished is None and (plan := await self._remembered(job, hints)) is not None:
             return plan
         asked = messages(task, self._list, brief=brief, hints=hints, finished=finished, reason=reason)
-        rules = grammar(
-            self._list, first=job.first, earlier=[int(node.id[1:]) for node in job.kept], max_lines=self._max_lines
-        )
-        draft = best = await self._draft(job, asked, rules, "compile" if finished is None else "replan")
+        role: Role = "compile" if finished is None else "replan"
+        draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list)), role)
+        if draft.plan.refusal and len(needed(task, self._list)) < len(self._list):
+            draft = best = await self._draft(job, asked, self._rules(job, self._list), role)
         for _ in range(self._max_repairs):
             if draft.rank == 0:
                 break
             found = [*draft.problems, *draft.doubts]
             if self._on_repair is not None:
                 self._on_repair(found)
-            said = draft.text if len(draft.text) <= 4000 else draft.text[:4000] + "\n"
-            turn = (Message(role="assistant", content=said), Message(role="user", content=worded(found)))
+            again = messages(
+                task,
+                self._list,
+                brief=brief,
+                hints=hints,
+                finished=finished,
+                reason=reason,
+                feedback=worded(draft.text, found),
+            )
             job.on_node = None
-            draft = await self._draft(job, (*asked, *turn), rules, "repair")
+            draft = await self._draft(job, again, self._rules(job, needed(task, self._list)), "repair")
             if not (best.rank == 1 and draft.plan.refusal) and draft.rank <= best.rank:
                 best = draft
             if best.rank == 1:
@@ -128,6 +136,10 @@ class LineCompiler:
         if best.problems:
             raise PlanInvalid(best.problems)
         return best.plan
+
+    def _rules(self, job: _Task, specs: Sequence[ToolSpec]) -> str:
+        earlier = [int(node.id[1:]) for node in job.kept]
+        return grammar(specs, first=job.first, earlier=earlier, max_lines=self._max_lines)
 
     async def _remembered(self, job: _Task, hints: Sequence[Hint]) -> Plan | None:
         for hint in hints:
@@ -182,6 +194,7 @@ class LineCompiler:
         if not nodes and not draft.problems:
             draft.problems = ['there are no lines; write at least 1. tool(name=value), or outside(reason="...").']
         if not draft.problems:
+            draft.plan = plan = await self._mended(plan, job)
             draft.problems = await self._problems(plan, job)
         if not draft.problems:
             draft.doubts = lint(plan, self._specs, job.known)
@@ -194,14 +207,26 @@ class LineCompiler:
 
     async def _problems(self, plan: Plan, job: _Task) -> list[str]:
         found = problems(plan, self._specs)
-        if found or self._check is None:
-            return found
-        kept = {node.id for node in job.kept}
-        for node in plan.nodes:
-            if node.id not in kept:
-                told = await self._check(node.tool, planned(node, self._specs[node.tool]))
-                found += [f"{node.id}: {problem}" for problem in told]
+        for node in plan.nodes if not found else ():
+            if node not in job.kept:
+                found += [f"{node.id}: {problem}" for problem in await self._told(node)]
         return found
+
+    async def _told(self, node: Node) -> list[str]:
+        """Return what the tool itself has to say of a planned call."""
+        if self._check is None or node.tool not in self._specs:
+            return []
+        return await self._check(node.tool, planned(node, self._specs[node.tool]))
+
+    async def _mended(self, plan: Plan, job: _Task) -> Plan:
+        """Return ``plan`` with misspelt values put right and calls that change nothing left out."""
+        if problems(plan, self._specs):
+            return plan
+        nodes = []
+        for node in plan.nodes:
+            better = node if node in job.kept else mended(node, await self._told(node))
+            nodes.append(better)
+        return without_echoes(plan.model_copy(update={"nodes": tuple(nodes)}), self._specs)
 
 
 def _job(

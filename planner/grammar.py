@@ -3,7 +3,8 @@ their schema, typed literals, and references to earlier lines only.
 
 There is no optional whitespace (weak models fill it until they run out of tokens) and every line has its
 own set of references, so a forward reference is not a mistake to repair but text that cannot be sampled.
-The refusal stands beside the first line: the way out is always open.
+The refusal stands beside the first line: the way out is always open. The last line, ``return $2, $3``, says
+which results answer the task; what it is for is that a model decides to stop, as it does at the end of a function.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ def grammar(
     rest = ""
     for number in range(first + max_lines - 1, first - 1, -1):
         call = built.line((*earlier, *range(first, number)))
-        line = f'"{number}. " {call} "\\n"'
-        rest = f"{line} ( {rest} )?" if rest else line
+        end = built.end((*earlier, *range(first, number + 1)))
+        rest = f'"{number}. " {call} "\\n" ( {rest} | {end} )' if rest else f'"{number}. " {call} "\\n" {end}'
     ways = [rest] if specs else []
     if refuse or not ways:
-        ways.append('"outside(reason=" plain ")\\n"')
+        ways.append('"outside(reason=" plain ")"')
     return f"root ::= {' | '.join(ways)}\n" + "\n".join(built.rules.values()) + _SHARED
 
 
@@ -61,19 +62,30 @@ class _Grammar:
         calls = [f'"{spec.name}(" {self.args(spec, refs)} ")"' for spec in self.specs]
         return self.rule("call", " | ".join(calls)) if calls else '""'
 
+    def end(self, ids: tuple[int, ...]) -> str:
+        """Name of the rule of the last line, which names the results that answer the task."""
+        ref = self.ref(ids)
+        return self.rule("end", f'"return " {ref} ( ", " {ref} )*')
+
     def refs(self, ids: tuple[int, ...]) -> tuple[str, str]:
         """Rules of a bare reference and of a text, both mentioning only ``ids``."""
         if not ids:
             return "", "plain"
-        singles = "".join(str(id) for id in ids if id < 10)
-        many = [f'"{id}"' for id in ids if id >= 10]
-        number = self.rule("id", " | ".join(([f"[{singles}]"] if singles else []) + many))
-        ref = self.rule("ref", f'"$" {number} path')
+        number, ref = self.number(ids), self.ref(ids)
         text = self.rule(
             "text",
             f'"\\"" ( chars | dollar | "$" {number} | "${{" {number} path "}}" )* "$"? "\\""',
         )
         return ref, text
+
+    def number(self, ids: tuple[int, ...]) -> str:
+        singles = "".join(str(id) for id in ids if id < 10)
+        return self.rule(
+            "id", " | ".join(([f"[{singles}]"] if singles else []) + [f'"{id}"' for id in ids if id >= 10])
+        )
+
+    def ref(self, ids: tuple[int, ...]) -> str:
+        return self.rule("ref", f'"$" {self.number(ids)} path')
 
     def args(self, spec: ToolSpec, refs: tuple[str, str]) -> str:
         properties: Mapping[str, Any] = spec.parameters.get("properties") or {}

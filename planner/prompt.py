@@ -19,11 +19,12 @@ _RULES = f"""\
 You turn a task into a short plan: numbered lines, each one call of a tool. You do not answer the task; the \
 lines are run and their results become the answer.
 Rules:
-- Write only lines like 1. tool(name=value), with text in double quotes.
+- Write lines like 1. tool(name=value), with text in double quotes, and end with return and the lines that \
+answer the task.
+- Write no line that the task does not ask for: most tasks need one to three lines.
 - $1 is the result of line 1. Use $1, $1.column or $1[0].column wherever a value comes from an earlier line; \
 never guess a value that a line can find out.
 - Use only the tools below, and only the tables, columns and files that DATA lists. Spell names and values as DATA does.
-- Each question in the task needs a line that finds its answer; write no other lines.
 - When the task asks for something that no tool can do or that DATA does not hold, write only \
 {OUTSIDE}(reason="...")"""
 
@@ -36,17 +37,24 @@ def messages(
     hints: Sequence[Hint] = (),
     finished: tuple[Plan, Mapping[str, StepResult]] | None = None,
     reason: str = "",
+    feedback: str = "",
 ) -> tuple[Message, ...]:
-    """Return the conversation that asks for a plan of ``task``; the same for equal arguments, byte by byte."""
+    """Return the conversation that asks for a plan of ``task``; the same for equal arguments, byte by byte.
+
+    ``feedback`` (a rejected plan and what is wrong with it) stands in the same turn as the task: as a turn
+    of its own it makes small models go on from the worked examples instead.
+    """
     turns = [Message(role="system", content=f"{_RULES}\n\nTOOLS\n{catalogue(specs)}")]
     for shot in choose_shots(specs):
-        turns += [Message(role="user", content=_asked(shot)), Message(role="assistant", content=shot.plan + "\n")]
+        turns += [Message(role="user", content=_asked(shot)), Message(role="assistant", content=shot.plan)]
     parts = [f"DATA\n{brief.strip()}"] if brief.strip() else []
     if shown_hints := _hints(hints):
         parts.append(shown_hints)
     parts.append(f"TASK\n{task.strip()}")
     if finished is not None:
         parts.append(_finished(*finished, reason=reason))
+    if feedback:
+        parts.append(feedback)
     return (*turns, Message(role="user", content="\n\n".join(parts)))
 
 

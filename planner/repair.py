@@ -91,6 +91,63 @@ def _norm(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def mended(node: Node, problems: Sequence[str]) -> Node:
+    """Return ``node`` with the spelling that a check has named (``has the value 'Open', not 'open'``)."""
+    swaps = dict(re.findall(r"has the value ('[^']*'), not ('[^']*')", "\n".join(problems)))
+    if not swaps:
+        return node
+
+    def swapped(value: Any) -> Any:
+        if isinstance(value, str):
+            for right, wrong in swaps.items():
+                value = value.replace(wrong, right)
+            return value
+        parts = parts_in(value)
+        return value if parts is None else {"$text": [swapped(part) for part in parts]}
+
+    return node.model_copy(update={"args": {name: swapped(value) for name, value in node.args.items()}})
+
+
+def without_echoes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
+    """Return ``plan`` without calls that only hand on one earlier result (``calculator(expression="$1")``)."""
+    alias: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in plan.nodes:
+        args = {name: _renamed(value, alias) for name, value in node.args.items()}
+        node = node.model_copy(update={"args": args}) if args != node.args else node
+        source = _echo(node, specs.get(node.tool))
+        if source and not any(node.id in (*later.after, _head(later.when), _head(later.over)) for later in plan.nodes):
+            alias[node.id] = source
+        else:
+            nodes.append(node)
+    return plan.model_copy(update={"nodes": tuple(nodes)}) if alias else plan
+
+
+def _echo(node: Node, spec: ToolSpec | None) -> str:
+    """Return the reference that a call hands on unchanged: its only argument, a bound text of nothing else."""
+    if spec is None or spec.effect.value != "read" or len(node.args) != 1 or node.when or node.over:
+        return ""
+    [(name, value)] = node.args.items()
+    parts = parts_in(value) or []
+    alone = name in spec.binds and len([part for part in parts if str(part).strip()]) == 1
+    return (ref_in(parts[0]) or "") if alone and name == "expression" else ""
+
+
+def _head(value: Any) -> str:
+    return parse_ref(ref).head if (ref := ref_in(value)) else ""
+
+
+def _renamed(value: Any, alias: Mapping[str, str]) -> Any:
+    if not alias:
+        return value
+    if (ref := ref_in(value)) is not None:
+        head = parse_ref(ref).head
+        return {"$ref": alias[head] + ref[len(head) :]} if head in alias else value
+    if isinstance(value, dict):
+        return {key: _renamed(item, alias) for key, item in value.items()}
+    return [_renamed(item, alias) for item in value] if isinstance(value, list) else value
+
+
 def planned(node: Node, spec: ToolSpec) -> dict[str, Any]:
     """Return the arguments as a check may see them before the plan has run: earlier results are ``Pending``."""
     return {name: _pending(value, bind=name in spec.binds) for name, value in node.args.items()}
@@ -167,13 +224,14 @@ def _undefined(node: Node, spec: ToolSpec, place: int) -> Iterator[str]:
                 yield f"{node.id}: {name} mentions line {number}, which does not come before it; {offer}."
 
 
-def worded(problems: Sequence[str]) -> str:
-    """Return the message that sends a plan back: each problem, and what may be written instead."""
-    lines = "\n".join(f"- {for_model(problem)}" for problem in problems[:6])
+def worded(text: str, problems: Sequence[str]) -> str:
+    """Return the paragraph that sends a plan back: what it was, each problem, and what may be written instead."""
+    said = text.strip() if len(text) <= 3000 else text[:3000] + "..."
+    lines = "\n".join(f"- {for_model(problem)}" for problem in dict.fromkeys(problems[:6]))
     return (
-        f"That plan cannot run:\n{lines}\n"
-        "Write the whole plan again, corrected. Use only what DATA lists. "
-        f'If DATA does not hold what the task asks for, write only {OUTSIDE}(reason="...").'
+        f"REJECTED PLAN\n{said}\nWHY\n{lines}\n"
+        "Write the whole corrected plan for the task. Use only tables and columns of DATA; join tables where a column "
+        f'is in another one. If DATA does not hold what the task asks for, write only {OUTSIDE}(reason="...").'
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..steps import Effect, Plan, ToolSpec
-from .lines import Refusal, parse_line
+from .lines import OUTSIDE, Refusal, parse_line
 from .validate import complete, problems
 
 
@@ -24,38 +24,57 @@ class Shot(NamedTuple):
     plan: str
 
 
+_TRIPS = (
+    "Tables that query can read:\n"
+    "- trips (trips.csv, 412 rows): driver text e.g. 'Eva', km double, day date 2022-01-03..2022-12-30, "
+    "kind text ['city', 'coast']\n"
+    "- drivers (drivers.csv, 9 rows): name text e.g. 'Eva', born date, base text ['Lund', 'Ystad']"
+)
+_TIDES = (
+    "Tables that query can read:\n"
+    "- tides (tides.csv, 60 rows): harbour text ['Varberg', 'Smygehuk'], height double, at timestamp\n"
+    '- station (station.log, 88 lines): line int, text text; begins "07:10 storm over Varberg"'
+)
+
 BANK: tuple[Shot, ...] = (
     Shot(
-        'table trips (trips.csv, 412 rows): driver text, "distance km" double, day date, kind text (city, coast)\n'
-        "table drivers (drivers.csv, 9 rows): name text, born date, base text (Lund, Ystad)",
-        "What share of all trips did drivers based in Ystad make on the coast? Put their trips per driver into y.csv.",
-        '1. query(sql="SELECT count(*) FROM trips JOIN drivers ON trips.driver = drivers.name WHERE drivers.base ='
-        " 'Ystad' AND trips.kind = 'coast'\")\n"
+        _TIDES,
+        "If the highest tide of Varberg is above 2.1 m, name the harbour with the lowest tide, otherwise say calm. "
+        "Also count the lines of station.log that mention storm.",
+        "1. query(sql=\"SELECT max(height) FROM tides WHERE harbour = 'Varberg'\")\n"
+        '2. query(sql="SELECT harbour FROM tides ORDER BY height LIMIT 1")\n'
+        '3. choose(condition="$1 > 2.1", yes=$2, no="calm")\n'
+        "4. query(sql=\"SELECT count(*) FROM station WHERE text LIKE '%storm%'\")\n"
+        "return $3, $4",
+    ),
+    Shot(
+        _TRIPS,
+        "What percentage of all trips did drivers based in Ystad make? Put the trips per driver of Ystad into y.csv.",
+        '1. query(sql="SELECT count(*) FROM trips JOIN drivers ON trips.driver = drivers.name'
+        " WHERE drivers.base = 'Ystad'\")\n"
         '2. query(sql="SELECT count(*) FROM trips")\n'
         '3. calculator(expression="$1 / $2 * 100")\n'
         '4. query(sql="SELECT trips.driver, count(*) AS trips FROM trips JOIN drivers ON trips.driver = drivers.name'
         " WHERE drivers.base = 'Ystad' GROUP BY trips.driver ORDER BY trips DESC\")\n"
-        '5. write_file(path="y.csv", content=$4)',
-    ),
-    Shot(
-        "files: radio/monday.txt, radio/tuesday.txt, station.log\n"
-        "table tides (tides.csv, 60 rows): harbour text, height double, at timestamp",
-        "Is the highest tide of Varberg above 2.1 m, and how many lines of station.log mention storm? "
-        "If it is above, name the harbour with the lowest tide, else say calm.",
-        "1. query(sql=\"SELECT max(height) FROM tides WHERE harbour = 'Varberg'\")\n"
-        '2. search_files(text="storm", pattern="station.log")\n'
-        '3. query(sql="SELECT harbour FROM tides ORDER BY height LIMIT 1")\n'
-        '4. choose(condition="$1 > 2.1", yes=$3, no="calm")',
+        '5. write_file(path="y.csv", content=$4)\n'
+        "return $3, $5",
     ),
 )
 
-_REFUSAL = Shot("", "Book a table for two at the harbour inn tonight.", 'outside(reason="no tool can book a table")')
+SHORT: tuple[Shot, ...] = (
+    Shot(
+        _TRIPS,
+        "Who is the oldest driver, and when was that driver born?",
+        '1. query(sql="SELECT name, born FROM drivers ORDER BY born LIMIT 1")\nreturn $1',
+    ),
+    Shot("", "Book a table for two at the harbour inn tonight.", 'outside(reason="no tool can book a table")'),
+)
 
 
 def choose_shots(specs: Sequence[ToolSpec], *, count: int = 2) -> tuple[Shot, ...]:
-    """Return at most ``count`` examples that use tools of ``specs`` only, and the refusal.
+    """Return at most ``count`` examples that use tools of ``specs`` only, then a plan of one line and a refusal.
 
-    Those that show most tools come first in the choice.
+    Those that show most tools are preferred. The short ones stand last: they tell a model when to stop.
     """
     usable = {shot: tools for shot in BANK if (tools := _tools(shot, specs))}
     chosen: list[Shot] = []
@@ -66,12 +85,14 @@ def choose_shots(specs: Sequence[ToolSpec], *, count: int = 2) -> tuple[Shot, ..
         chosen.append(best)
     if not chosen and (made := made_from(specs)) is not None:
         chosen.append(made)
-    return (*sorted(chosen, key=lambda shot: BANK.index(shot) if shot in BANK else 0), _REFUSAL)
+    ordered = sorted(chosen, key=lambda shot: BANK.index(shot) if shot in BANK else 0)
+    short = [shot for shot in SHORT if shot.plan.startswith(OUTSIDE) or _tools(shot, specs)]
+    return (*ordered, *short)
 
 
 def _tools(shot: Shot, specs: Sequence[ToolSpec]) -> set[str]:
     """Names of the tools that ``shot`` shows, or nothing when it is no valid plan over ``specs``."""
-    parsed = [parse_line(line, task=shot.task) for line in shot.plan.splitlines()]
+    parsed = [parse_line(line, task=shot.task) for line in shot.plan.splitlines() if line[0] in "123456789"]
     nodes = tuple(node for node in parsed if not isinstance(node, Refusal))
     plan = complete(Plan(task=shot.task, nodes=nodes), specs)
     return set() if problems(plan, specs) else {node.tool for node in nodes}
@@ -91,7 +112,7 @@ def made_from(specs: Sequence[ToolSpec]) -> Shot | None:
         task += f" Then use {then.name} on what came out."
         refs = dict(zip(_words(then), ("$1", "$2"), strict=False))
         lines.append(f"3. {_call(then, refs)}")
-    shot = Shot("", task, "\n".join(lines))
+    shot = Shot("", task, "\n".join([*lines, f"return ${len(lines)}" if then else "return $1, $2"]))
     return shot if _tools(shot, specs) else None
 
 

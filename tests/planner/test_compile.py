@@ -73,9 +73,9 @@ async def test_a_broken_plan_goes_back_with_what_is_wrong() -> None:
     assert [node.args for node in plan.nodes] == [{"sql": "SELECT 1"}, {"days": 3}]
     assert len(told) == 1 and "soon" in told[0][0]
     assert [request.role for request in scripted.requests] == ["compile", "repair"]
-    assert scripted.requests[1].messages[-2].content == bad
+    assert bad.strip() in scripted.requests[1].messages[-1].content
     assert "line 2" in scripted.requests[1].messages[-1].content
-    assert scripted.requests[0].messages == scripted.requests[1].messages[:-2]
+    assert scripted.requests[0].messages[:-1] == scripted.requests[1].messages[:-1]
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ async def test_checks_see_what_is_known() -> None:
     plan = await LineCompiler(scripted, SPECS, check=check).compile("x")
     assert "the tables are u" in scripted.requests[1].messages[-1].content
     assert plan.nodes[1].args == {"sql": {"$text": ["SELECT b FROM u WHERE a = ", {"$ref": "n1"}]}}
-    assert seen[2][1]["sql"] == Bound("SELECT b FROM u WHERE a = $1", {"$1": Pending("$1")})
-    assert seen[3][1] == {"path": Pending("$2"), "content": [Pending("$1.a")]}
+    assert seen[-2][1]["sql"] == Bound("SELECT b FROM u WHERE a = $1", {"$1": Pending("$1")})
+    assert seen[-1][1] == {"path": Pending("$2"), "content": [Pending("$1.a")]}
 
 
 async def test_references_inside_sql_texts_become_concatenations() -> None:

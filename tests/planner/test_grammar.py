@@ -33,9 +33,7 @@ def test_every_rule_is_defined_and_used() -> None:
 def test_only_earlier_lines_can_be_named() -> None:
     text = grammar(SPECS, first=3, earlier=(1,), max_lines=2)
     assert '"3. "' in text and '"4. "' in text and '"5. "' not in text
-    assert re.findall(r"^id\d+ ::= (.*)$", text, re.MULTILINE) == ["[13]", "[1]"] or re.findall(
-        r"^id\d+ ::= (.*)$", text, re.MULTILINE
-    ) == ["[1]", "[13]"]
+    assert sorted(re.findall(r"^id\d+ ::= (.*)$", text, re.MULTILINE)) == ["[134]", "[13]", "[1]"]
 
 
 def test_it_stays_small() -> None:
@@ -44,7 +42,7 @@ def test_it_stays_small() -> None:
 
 
 def test_without_tools_only_the_way_out_is_left() -> None:
-    assert grammar([]).splitlines()[0] == 'root ::= "outside(reason=" plain ")\\n"'
+    assert grammar([]).splitlines()[0] == 'root ::= "outside(reason=" plain ")"'
 
 
 @pytest.mark.parametrize(
@@ -63,7 +61,7 @@ def test_examples_use_only_tools_that_are_there(missing: str | None) -> None:
     shots = choose_shots(kept)
     names = {each.name for each in kept}
     assert {name for shot in shots for name in re.findall(r"^\d+\. (\w+)\(", shot.plan, re.MULTILINE)} <= names
-    assert len(shots) == (3 if missing is None else len(shots)) and len(shots) >= 2
+    assert len(shots) == (4 if missing is None else len(shots)) and len(shots) >= 2
 
 
 def test_examples_are_made_for_a_foreign_catalogue() -> None:
