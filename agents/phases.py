@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import PlanInvalid, PolicyDenied, ShuntyardError
+from ..errors import ArgumentsInvalid, PlanInvalid, PolicyDenied, ShuntyardError, ToolError
 from ..events import Answered, NodePlanned, Planned, Recalled, Repaired, Replanned
 from ..messages import Usage
 from ..planner.compile import LineCompiler
@@ -51,6 +51,8 @@ class Progress:
     answer: str = ""
     reason: str = ""
     """Why the plan is to be extended."""
+    final: bool = False
+    """The plan is not extended any more."""
     status: RunStatus = "running"
     failure: Failure | None = None
 
@@ -85,16 +87,20 @@ class Phases:
         try:
             async with scheduler:
                 plan = await self._compile(revision, scheduler.offer, earlier)
-                progress.plan = plan
                 if plan.refusal:
-                    progress.status, progress.answer = "refused", plan.refusal
+                    self._refused(plan)
                 else:
+                    progress.plan = plan
                     await self._authorise(plan)
                     await scheduler.finish(plan)
         except StepStopped as stop:
             self._stop("spent" if stop.status == "spent" else "failed", stop.failure)
+        except PlanInvalid as error:
+            self._unplanned(error)
+        except PolicyDenied as error:
+            self._stop("denied", failure_of(error, "plan"))
         except ShuntyardError as error:
-            self._stop("denied" if error.exit_code == 3 else "failed", failure_of(error, "plan"))
+            self._stop("failed", failure_of(error, "plan"))
         finally:
             progress.results.update(scheduler.results)
         self._judge()
@@ -111,20 +117,23 @@ class Phases:
         progress = self.progress
         assert progress.plan is not None
         plan = progress.plan
+        may_replan = plan.revision < self._ctx.limits.max_replans and progress.given is None and not progress.final
+        if may_replan and (broken := self._broken(plan)):
+            self._extend(plan, broken)
+            return
         try:
             joined = await join(
                 self._model("join", plan.revision),
                 progress.task,
                 plan,
                 progress.results,
-                may_replan=plan.revision < self._ctx.limits.max_replans and progress.given is None,
+                may_replan=may_replan,
             )
         except StepStopped as stop:
             self._stop("spent" if stop.status == "spent" else "failed", stop.failure)
             return
-        progress.reason = joined.replan
         if joined.replan:
-            self._ctx.emit(Replanned(run=self._ctx.run, at=now(), revision=plan.revision + 1, reason=joined.replan))
+            self._extend(plan, joined.replan)
             return
         progress.answer = joined.answer
         self._ctx.emit(Answered(run=self._ctx.run, at=now(), text=joined.answer))
@@ -192,6 +201,7 @@ class Phases:
             brief=await rooms.tools.brief(ctx),
             on_node=on_node,
             finished=earlier,
+            reason=progress.reason,
         )
         return plan.model_copy(update={"revision": revision})
 
@@ -208,6 +218,38 @@ class Phases:
         for id, verdict in verdicts.items():
             if verdict.decision == "deny":
                 raise PolicyDenied(f"{id} {plan.node(id).tool}: {verdict.reason}", ids={"node": id})
+
+    def _broken(self, plan: Plan) -> str:
+        """Why the plan's own mistakes left it without a result; empty when the world said no, not the plan.
+
+        A call that its tool could not make sense of is the planner's to mend; small models seldom say so
+        when they are asked.
+        """
+        for node in plan.nodes:
+            failure = (result := self.progress.results.get(node.id)) and result.failure
+            if failure and failure.code in (ToolError.code, ArgumentsInvalid.code):
+                return f"line {node.id[1:]} failed: {failure.message}"
+        return ""
+
+    def _extend(self, plan: Plan, reason: str) -> None:
+        self.progress.reason = reason
+        self._ctx.emit(Replanned(run=self._ctx.run, at=now(), revision=plan.revision + 1, reason=reason))
+
+    def _refused(self, plan: Plan) -> None:
+        """A refusal ends the run, but not after calls were made: then their results are what there is to say."""
+        progress = self.progress
+        if progress.plan is None:
+            progress.plan, progress.status, progress.answer = plan, "refused", plan.refusal
+        else:
+            progress.final = True
+
+    def _unplanned(self, error: PlanInvalid) -> None:
+        """No valid plan: a person's is theirs to mend, a first one of the model's fails, an extension is left out."""
+        if self.progress.plan is not None:
+            self.progress.final = True
+            return
+        failure = failure_of(error, "plan")
+        self._stop("failed", failure if self.progress.given else failure.model_copy(update={"exit_code": 1}))
 
     def _model(self, role: Any, revision: int) -> StepModel:
         rooms = self._rooms

@@ -150,6 +150,26 @@ async def test_a_failed_step_is_something_the_answer_can_tell(settings: Settings
     assert result.status in ("failed", "done")
 
 
+async def test_a_call_that_its_tool_cannot_make_sense_of_is_planned_again(settings: Settings) -> None:
+    prices = '1. query(sql="SELECT amount FROM sales")\n2. calculator(expression="$1 * 2")\n'
+    mended = '3. calculator(expression="sum($1) * 2")\n'
+    answers = {"compile": prices, "replan": mended, "join": "ANSWER: 84"}
+    model = ScriptedModel(lambda request: answers[request.role])
+    result = await Agent(settings=settings, model=model).run("twice the sum of the amounts")
+    assert (result.status, result.answer) == ("done", "84")
+    assert result.results["n3"].value == 84
+    assert "line 2 failed" in model.requests[1].messages[-1].content
+    assert [request.role for request in model.requests] == ["compile", "replan", "join"]
+
+
+async def test_an_extension_that_cannot_be_made_leaves_what_there_is(settings: Settings) -> None:
+    prices = '1. query(sql="SELECT amount FROM sales")\n2. calculator(expression="$1 * 2")\n'
+    answers = {"compile": prices, "replan": '1. outside(reason="no way")\n', "join": "ANSWER: 10 and 32"}
+    model = ScriptedModel(lambda request: answers[request.role])
+    result = await Agent(settings=settings, model=model).run("twice the sum of the amounts")
+    assert (result.status, result.answer) == ("failed", "10 and 32")
+
+
 async def test_a_refusal_is_an_answer_with_a_reason(settings: Settings) -> None:
     result = await agent_for(settings, '1. outside(reason="no tool sends mail")\n').run("send a mail")
     assert result.status == "refused"
