@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ToolError
 from ..protocols import Pending
-from .values import only
+from .values import only, row_of
 
 MAX_BITS = 4_096
 """Of a numerator or denominator; about 1,200 digits."""
@@ -44,8 +44,13 @@ def plain(value: Any) -> Any:
 
 
 def lift(value: Any) -> Any:
-    """JSON data as exact values: numbers as fractions, texts that are numbers or dates as such, 1×1 as its value."""
+    """JSON data as exact values: numbers as fractions, texts that are numbers or dates as such, 1×1 as its value.
+
+    A row counts as its only number, so that ``$1`` may be a key with its total.
+    """
     value = only(value)
+    if (row := row_of(value)) is not None:
+        value = _only_number(row)
     if isinstance(value, bool) or value is None or isinstance(value, date | Fraction | Pending):
         return value
     if isinstance(value, int):
@@ -57,6 +62,11 @@ def lift(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [lift(item) for item in value]
     return _lift_text(value) if isinstance(value, str) else value
+
+
+def _only_number(row: Mapping[str, Any]) -> Any:
+    numbers = [item for item in row.values() if isinstance(item, int | float) and not isinstance(item, bool)]
+    return numbers[0] if len(numbers) == 1 else row
 
 
 def _lift_text(text: str) -> Any:
@@ -128,7 +138,12 @@ def number(value: Any) -> Fraction:
     if isinstance(value, Fraction):
         return value
     what = "nothing (null)" if value is None else f"{plain(value)!r:.80}"
-    raise ToolError(f"{what} is not a number.")
+    mend = ""
+    if isinstance(value, list):
+        mend = f" but a list of {len(value)}: take one number of it, e.g. with sum(...), avg(...) or max(...)"
+    elif isinstance(value, Mapping):
+        mend = f" but a row: name one of its fields {', '.join(value)}"
+    raise ToolError(f"{what} is not a number{mend}.")
 
 
 def bounded(value: Fraction) -> Fraction:

@@ -18,7 +18,7 @@ from sqlglot.errors import SqlglotError
 from ..errors import ToolError
 from ..protocols import Pending
 from ..steps import Bound
-from .values import only
+from .values import only, row_of
 
 MAX_SQL = 20_000
 MAX_IN = 2_000
@@ -226,7 +226,7 @@ def _place_values(statement: Statement, marks: list[Any]) -> None:
     for column in list(statement.tree.find_all(exp.Column)):
         mark = _mark_of(column, statement)
         if mark is not None:
-            column.replace(_parameter(statement, _field(marks[mark], column)))
+            column.replace(_parameter(statement, _cell(_field(marks[mark], column), column)))
     for literal in list(statement.tree.find_all(exp.Literal)):
         if literal.is_string and _MARK.search(literal.name):
             literal.replace(_concatenated(statement, literal.name, marks))
@@ -259,6 +259,16 @@ def _field(mark: tuple[str, Any], column: exp.Column) -> Any:
     return value
 
 
+def _cell(value: Any, node: exp.Expression) -> Any:
+    """Of a row of several fields: the one called like the column it is compared with, else the first."""
+    row = row_of(value)
+    if row is None:
+        return value
+    sides = [side for side in (node.parent.args.values() if node.parent else ()) if isinstance(side, exp.Column)]
+    names = {side.name.lower() for side in sides if side is not node}
+    return next((item for name, item in row.items() if name.lower() in names), next(iter(row.values())))
+
+
 def _expand_in(statement: Statement, node: exp.In, marks: list[Any]) -> None:
     operands = [node.args["field"]] if node.args.get("field") is not None else node.expressions
     if not any(_mark_of(operand, statement) is not None for operand in operands):
@@ -270,7 +280,7 @@ def _expand_in(statement: Statement, node: exp.In, marks: list[Any]) -> None:
             expanded.append(operand)
             continue
         value = _field(marks[mark], operand)
-        items = [only(item) for item in value] if isinstance(value, list) else [value]
+        items = [_cell(only(item), operand) for item in value] if isinstance(value, list) else [value]
         if len(items) > MAX_IN:
             raise SqlProblem(
                 f"{marks[mark][0]} has {len(items)} elements, too many for IN; read it with FROM {marks[mark][0]}."

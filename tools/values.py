@@ -101,6 +101,13 @@ def only(value: Any) -> Any:
     return value
 
 
+def row_of(value: Any) -> Mapping[str, Any] | None:
+    """The row that a value is: an object of several fields, alone or in a list of one; else None."""
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, Mapping) and len(value) > 1 else None
+
+
 def is_datetime_at_midnight(value: Any) -> bool:
     """True for a timestamp that carries no time of day, as ``date_trunc`` returns it."""
     return isinstance(value, datetime) and value.time() == time(0) and value.tzinfo is None

@@ -238,6 +238,8 @@ def test_what_passes_is_one_select(words: list[str]) -> None:
         ("select round(sum(amount) / $1, 2) from sales", {"$1": [{"n": 2}]}, 3.7),
         ("select id from sales order by id limit $1", {"$1": 1}, 1),
         ("select count(*) from sales where id between $1 and $2", {"$1": 1, "$2": 2}, 2),
+        ("select count(*) from sales where shop = $1", {"$1": [{"shop": "north", "total": 3.2}]}, 2),
+        ("select count(*) from sales where shop = $1", {"$1": {"total": 3.2, "shop": "north"}}, 2),
     ],
 )
 async def test_earlier_results_travel_beside_the_statement(
