@@ -110,7 +110,11 @@ def _parse(expression: str | Bound) -> tuple[ast.Expression, dict[str, Any]]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         shown = _text(expression)
         missing = re.search(r"\$\w+", text)
-        mend = f"{missing[0]} is no earlier result" if missing else "write e.g. '(3 + 4) * 2.5'"
+        mend = (
+            f"{missing[0]} is no earlier result"
+            if missing
+            else "use numbers, results, + - * / ( ) and functions such as round(x, 2)"
+        )
         raise ToolError(f"{shown!r:.200} is not an arithmetic expression; {mend}.") from None
     return tree, names
 
@@ -123,6 +127,7 @@ def _normal(text: str) -> str:
         part = part.replace("<=", "<= ").replace("<>", "!=").replace("&&", " and ").replace("||", " or ")
         part = re.sub(r"(\d+(?:\.\d+)?)\s*%\s*of\b", r"(\1/100) *", part, flags=re.IGNORECASE)
         part = re.sub(r"(?<=[\d)_])\s*%(?=\s*(?:$|[)*/,]|[+-]\s))", "/100", part)
+        part = re.sub(r"::\s*[A-Za-z]\w*(?:\s*\([\d\s,]*\))?", "", part)
         part = re.sub(r"(?<![<>=!])=(?!=)", "==", part)
         part = re.sub(r"\b(AND|OR|NOT|IN|IS|TRUE|FALSE|NULL)\b", lambda match: match[0].lower(), part)
         parts[index] = part
