@@ -112,6 +112,7 @@ class LineCompiler:
         draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list)), role)
         if draft.plan.refusal and len(needed(task, self._list)) < len(self._list):
             draft = best = await self._draft(job, asked, self._rules(job, self._list), role)
+        said: list[str] = []
         for _ in range(self._max_repairs):
             if draft.rank == 0:
                 break
@@ -128,7 +129,10 @@ class LineCompiler:
                 feedback=worded(draft.text, found),
             )
             job.on_node = None
-            draft = await self._draft(job, again, self._rules(job, needed(task, self._list)), "repair")
+            stuck = draft.text.strip() in said
+            said.append(draft.text.strip())
+            rules = self._rules(job, needed(task, self._list))
+            draft = await self._draft(job, again, rules, "repair", temperature=0.8 if stuck else 0.0)
             if not (best.rank == 1 and draft.plan.refusal) and draft.rank <= best.rank:
                 best = draft
             if best.rank == 1:
@@ -158,7 +162,9 @@ class LineCompiler:
             return plan
         return None
 
-    async def _draft(self, job: _Task, asked: tuple[Message, ...], rules: str, role: Role) -> _Draft:
+    async def _draft(
+        self, job: _Task, asked: tuple[Message, ...], rules: str, role: Role, *, temperature: float = 0.0
+    ) -> _Draft:
         """Have one plan written and judge it."""
         reader = LineReader(task=job.text, max_lines=max(self._max_lines, 64))
         nodes: list[Node] = []
@@ -171,7 +177,9 @@ class LineCompiler:
                 if job.on_node is not None and not self._wrong(node, nodes, job):
                     job.on_node(node)
 
-        request = ModelRequest(messages=asked, role=role, max_tokens=_MAX_TOKENS, grammar=rules)
+        request = ModelRequest(
+            messages=asked, role=role, max_tokens=_MAX_TOKENS, grammar=rules, temperature=temperature
+        )
         with anyio.CancelScope() as scope:
 
             def on_text(text: str) -> None:

@@ -17,7 +17,7 @@ from ..steps import ToolSpec
 
 _SHARED = r"""
 chars ::= [^"\\$\x00-\x1f\x7f] | "\\" [^u\x00-\x1f\x7f] | "\\u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F]
-dollar ::= "$" [^0-9{"\\$\x00-\x1f\x7f]
+dollar ::= "$" [^0-9A-Za-z_{"\\$\x00-\x1f\x7f]
 plain ::= "\"" ( chars | dollar )* "$"? "\""
 int ::= "-"? ( "0" | [1-9] [0-9]{0,15} )
 num ::= int ( "." [0-9]{1,12} )?
@@ -55,6 +55,8 @@ class _Grammar:
         self.specs = specs
         self.rules: dict[str, str] = {}
         self.names: dict[str, str] = {}
+        self.numbers: dict[str, str] = {}
+        """Rule of the line numbers in a reference, by the rule of that reference."""
 
     def line(self, ids: tuple[int, ...]) -> str:
         """Name of the rule of a call that may refer to ``ids``."""
@@ -72,10 +74,7 @@ class _Grammar:
         if not ids:
             return "", "plain"
         number, ref = self.number(ids), self.ref(ids)
-        text = self.rule(
-            "text",
-            f'"\\"" ( chars | dollar | "$" {number} | "${{" {number} path "}}" )* "$"? "\\""',
-        )
+        text = self.rule("text", f'"\\"" ( chars | dollar | "$" {number} | "${{" {number} path "}}" )* "$"? "\\""')
         return ref, text
 
     def number(self, ids: tuple[int, ...]) -> str:
@@ -85,16 +84,27 @@ class _Grammar:
         )
 
     def ref(self, ids: tuple[int, ...]) -> str:
-        return self.rule("ref", f'"$" {self.number(ids)} path')
+        number = self.number(ids)
+        ref = self.rule("ref", f'"$" {number} path')
+        self.numbers[ref] = number
+        return ref
 
     def args(self, spec: ToolSpec, refs: tuple[str, str]) -> str:
         properties: Mapping[str, Any] = spec.parameters.get("properties") or {}
         required = set(spec.parameters.get("required") or ())
         items = [
-            (f'"{name}=" {self.value(schema, refs, spec.parameters)}', name in required)
+            (f'"{name}=" {self.argument(name, schema, refs, spec)}', name in required)
             for name, schema in properties.items()
         ]
         return self.rule("args", _sequence(items)) if items else '""'
+
+    def argument(self, name: str, schema: Any, refs: tuple[str, str], spec: ToolSpec) -> str:
+        """As ``value``, but in bound texts (SQL, expressions) a dollar is always a reference."""
+        if name not in spec.binds:
+            return self.value(schema, refs, spec.parameters)
+        number = refs[0] and self.numbers[refs[0]]
+        mention = f' | "$" {number} path' if number else ""
+        return self.value(schema, (refs[0], self.rule("bound", f'"\\"" ( chars{mention} )* "\\""')), spec.parameters)
 
     def value(self, schema: Any, refs: tuple[str, str], root: Mapping[str, Any], depth: int = 0) -> str:
         """An expression for values of ``schema``, or a reference to an earlier result."""

@@ -26,36 +26,44 @@ class Shot(NamedTuple):
 
 _TRIPS = (
     "Tables that query can read:\n"
-    "- trips (trips.csv, 412 rows): driver text e.g. 'Eva', km double, day date 2022-01-03..2022-12-30, "
+    "- trips (trips.csv, 412 rows): driver text e.g. 'd07', km double, day date 2022-01-03..2022-12-30, "
     "kind text ['city', 'coast']\n"
-    "- drivers (drivers.csv, 9 rows): name text e.g. 'Eva', born date, base text ['Lund', 'Ystad']"
+    "- drivers (drivers.csv, 9 rows): id text e.g. 'd07', name text e.g. 'Eva', born date, "
+    "base text ['Lund', 'Ystad']\n"
+    "- tables join ON trips.driver = drivers.id"
 )
 _TIDES = (
     "Tables that query can read:\n"
     "- tides (tides.csv, 60 rows): harbour text ['Varberg', 'Smygehuk'], height double, at timestamp\n"
+    "- limits (limits.json, 1 row): alarm_height double = 2.1, office text = 'Malmo'\n"
     '- station (station.log, 88 lines): line int, text text; begins "07:10 storm over Varberg"'
+)
+_COAST = "SELECT count(*) FROM trips JOIN drivers ON trips.driver = drivers.id WHERE drivers.base = 'Ystad'"
+_EACH = (
+    "SELECT drivers.name, count(*) AS trips FROM trips JOIN drivers ON trips.driver = drivers.id "
+    "WHERE drivers.base = 'Ystad' GROUP BY drivers.name ORDER BY trips DESC"
 )
 
 BANK: tuple[Shot, ...] = (
     Shot(
         _TIDES,
-        "If the highest tide of Varberg is above 2.1 m, name the harbour with the lowest tide, otherwise say calm. "
-        "Also count the lines of station.log that mention storm.",
+        "If the highest tide of Varberg is above the alarm height in limits.json, name the harbour with the lowest "
+        "tide, otherwise say calm. Also count the lines of station.log that mention storm.",
         "1. query(sql=\"SELECT max(height) FROM tides WHERE harbour = 'Varberg'\")\n"
-        '2. query(sql="SELECT harbour FROM tides ORDER BY height LIMIT 1")\n'
-        '3. choose(condition="$1 > 2.1", yes=$2, no="calm")\n'
-        "4. query(sql=\"SELECT count(*) FROM station WHERE text LIKE '%storm%'\")\n"
-        "return $3, $4",
+        '2. query(sql="SELECT alarm_height FROM limits")\n'
+        '3. query(sql="SELECT harbour FROM tides ORDER BY height LIMIT 1")\n'
+        '4. choose(condition="$1 > $2", yes=$3, no="calm")\n'
+        "5. query(sql=\"SELECT count(*) FROM station WHERE text LIKE '%storm%'\")\n"
+        "return $4, $5",
     ),
     Shot(
         _TRIPS,
-        "What percentage of all trips did drivers based in Ystad make? Put the trips per driver of Ystad into y.csv.",
-        '1. query(sql="SELECT count(*) FROM trips JOIN drivers ON trips.driver = drivers.name'
-        " WHERE drivers.base = 'Ystad'\")\n"
+        "What percentage of all trips did drivers based in Ystad make, to one decimal? Put the trips per driver of "
+        "Ystad into y.csv.",
+        f'1. query(sql="{_COAST}")\n'
         '2. query(sql="SELECT count(*) FROM trips")\n'
-        '3. calculator(expression="$1 / $2 * 100")\n'
-        '4. query(sql="SELECT trips.driver, count(*) AS trips FROM trips JOIN drivers ON trips.driver = drivers.name'
-        " WHERE drivers.base = 'Ystad' GROUP BY trips.driver ORDER BY trips DESC\")\n"
+        '3. calculator(expression="round($1 / $2 * 100, 1)")\n'
+        f'4. query(sql="{_EACH}")\n'
         '5. write_file(path="y.csv", content=$4)\n'
         "return $3, $5",
     ),
@@ -64,8 +72,9 @@ BANK: tuple[Shot, ...] = (
 SHORT: tuple[Shot, ...] = (
     Shot(
         _TRIPS,
-        "Who is the oldest driver, and when was that driver born?",
-        '1. query(sql="SELECT name, born FROM drivers ORDER BY born LIMIT 1")\nreturn $1',
+        "What is the name of the driver with the longest trip of all, and how long was it?",
+        '1. query(sql="SELECT drivers.name, trips.km FROM trips JOIN drivers ON trips.driver = drivers.id'
+        ' ORDER BY trips.km DESC LIMIT 1")\nreturn $1',
     ),
     Shot("", "Book a table for two at the harbour inn tonight.", 'outside(reason="no tool can book a table")'),
 )
