@@ -121,6 +121,9 @@ class Phases:
         if may_replan and (broken := self._broken(plan)):
             self._extend(plan, broken)
             return
+        if nothing := self._nothing(plan):
+            self._answer(plan, nothing)
+            return
         try:
             joined = await join(
                 self._model("join", plan.revision),
@@ -135,9 +138,7 @@ class Phases:
         if joined.replan:
             self._extend(plan, joined.replan)
             return
-        progress.answer = joined.answer
-        self._ctx.emit(Answered(run=self._ctx.run, at=now(), text=joined.answer))
-        self._finish(plan)
+        self._answer(plan, joined.answer)
 
     async def learn(self, usage: Usage, cost: Any) -> None:
         """Keep the trajectory for later tasks, when it went well."""
@@ -231,6 +232,15 @@ class Phases:
                 return f"line {node.id[1:]} failed: {failure.message}"
         return ""
 
+    def _nothing(self, plan: Plan) -> str:
+        """What to answer when no end of the plan has a result; a model asked to answer from nothing makes it up."""
+        results = self.progress.results
+        if not plan.nodes or any(results[node.id].ok for node in self._ends(plan) if node.id in results):
+            return ""
+        failures = [result.failure for node in plan.nodes if (result := results.get(node.id)) and result.failure]
+        told = dict.fromkeys(failure.message for failure in failures if failure.code != "not_run")
+        return "Could not be done: " + "; ".join(told) if told else ""
+
     def _extend(self, plan: Plan, reason: str) -> None:
         self.progress.reason = reason
         self._ctx.emit(Replanned(run=self._ctx.run, at=now(), revision=plan.revision + 1, reason=reason))
@@ -276,16 +286,21 @@ class Phases:
                     self._stop(status, result.failure)
                     return
 
-    def _finish(self, plan: Plan) -> None:
-        """``done`` when every end of the DAG is; otherwise failed, with the first failure as the reason."""
-        used = {parent for node in plan.nodes for parent in parents(node)}
-        ends = [self.progress.results.get(node.id) for node in plan.nodes if node.id not in used]
+    def _answer(self, plan: Plan, text: str) -> None:
+        """Set the answer and the status: ``done`` when every end of the DAG is, otherwise ``failed``."""
+        self.progress.answer = text
+        self._ctx.emit(Answered(run=self._ctx.run, at=now(), text=text))
+        ends = [self.progress.results.get(node.id) for node in self._ends(plan)]
         bad = [result for result in ends if result is None or result.failure is not None]
         if not bad:
             self.progress.status = "done"
             return
         failures = [r.failure for r in self.progress.results.values() if r.failure is not None]
         self._stop("failed", failures[0] if failures else None)
+
+    def _ends(self, plan: Plan) -> list[Node]:
+        used = {parent for node in plan.nodes for parent in parents(node)}
+        return [node for node in plan.nodes if node.id not in used]
 
     def _stop(self, status: RunStatus, failure: Failure | None) -> None:
         self.progress.status = status

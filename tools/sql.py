@@ -80,6 +80,20 @@ class Statement:
             ):
                 column.replace(exp.Literal.string(column.name))
 
+    def qualify_join_keys(self) -> None:
+        """Say whose column a join key is where the statement leaves it open: both sides hold the same value."""
+        for equal in self.tree.find_all(exp.EQ):
+            left, right = equal.left, equal.right
+            if not (isinstance(left, exp.Column) and isinstance(right, exp.Column)):
+                continue
+            if left.name.lower() != right.name.lower() or not (left.table and right.table):
+                continue
+            scope = equal.find_ancestor(exp.Select)
+            for column in list(scope.find_all(exp.Column)) if scope else []:
+                same = column.name.lower() == left.name.lower() and not column.table
+                if same and column.find_ancestor(exp.Select) is scope:
+                    column.set("table", exp.to_identifier(left.table))
+
 
 _COMPARED = (exp.EQ, exp.NEQ, exp.In, exp.Like, exp.ILike, exp.GT, exp.LT, exp.GTE, exp.LTE, exp.Between)
 

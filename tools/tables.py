@@ -67,6 +67,7 @@ class QueryTool(FunctionTool[Any, Any]):
             for name, value in statement.relations.items():
                 _load_relation(session, name, value, statement.names())
             found = {name: session.columns(name) for name in (*statement.tables, *statement.relations)}
+            statement.qualify_join_keys()
             statement.unquote_values({column.lower() for columns in found.values() for column in columns})
             self._profiles.mend_values(catalog, statement)
             try:
@@ -94,6 +95,7 @@ class QueryTool(FunctionTool[Any, Any]):
             for name, value in statement.relations.items():
                 _load_relation(session, name, value, statement.names())
                 found[name] = session.columns(name)
+            statement.qualify_join_keys()
             statement.unquote_values({column.lower() for columns in found.values() for column in columns})
             try:
                 _run(session, statement, f"EXPLAIN {statement.text}", dict.fromkeys(statement.values))
@@ -221,6 +223,8 @@ def _explain(error: SqlError, found: Mapping[str, Mapping[str, str]], shown: Map
             f"the columns of {shown.get(name, name)} are {', '.join(columns)}" for name, columns in found.items()
         )
         return f"there is no column {column}; {whose}"
+    if cast := re.search(r"Could not convert string '(.*?)' to .* source column (\w+)", error.message):
+        return f"column {cast[2]} holds texts such as {cast[1]!r} but is compared with a number; compare it with a text"
     return message.split(" Candidate functions:")[0]
 
 

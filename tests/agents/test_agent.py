@@ -162,12 +162,14 @@ async def test_a_call_that_its_tool_cannot_make_sense_of_is_planned_again(settin
     assert [request.role for request in model.requests] == ["compile", "replan", "join"]
 
 
-async def test_an_extension_that_cannot_be_made_leaves_what_there_is(settings: Settings) -> None:
+async def test_without_any_result_the_answer_says_why(settings: Settings) -> None:
     prices = '1. query(sql="SELECT amount FROM sales")\n2. calculator(expression="$1 * 2")\n'
     answers = {"compile": prices, "replan": '1. outside(reason="no way")\n', "join": "ANSWER: 10 and 32"}
     model = ScriptedModel(lambda request: answers[request.role])
     result = await Agent(settings=settings, model=model).run("twice the sum of the amounts")
-    assert (result.status, result.answer) == ("failed", "10 and 32")
+    assert result.status == "failed"
+    assert "[10, 32] is not a number" in result.answer
+    assert "join" not in [request.role for request in model.requests], "nobody is asked to make up an answer"
 
 
 async def test_a_refusal_is_an_answer_with_a_reason(settings: Settings) -> None:
