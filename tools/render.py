@@ -30,6 +30,11 @@ def is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
+def is_tables(value: Any) -> bool:
+    """True for a list with a table in it, such as the results of several steps."""
+    return isinstance(value, list) and any(is_rows(item) for item in value)
+
+
 def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names of all columns in the order of their first appearance."""
     return list(dict.fromkeys(name for row in rows for name in row))
@@ -37,6 +42,8 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def as_csv(value: Any, *, delimiter: str = ",") -> str:
     """A table as CSV with a header; a list of values as one value per line without one."""
+    if is_tables(value):
+        return "\n".join(as_csv(table, delimiter=delimiter) for table in value)
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
     if isinstance(value, Mapping):
@@ -73,7 +80,9 @@ def as_markdown(value: Any) -> str:
 
 
 def as_lines(value: Any) -> str:
-    """One line per element; an object as ``name: value`` lines; a row as its values."""
+    """One line per element; an object as ``name: value`` lines; a row as its values; an empty line between tables."""
+    if is_tables(value):
+        return "\n\n".join(as_lines(table) for table in value)
     if isinstance(value, Mapping):
         return "\n".join(f"{name}: {cell(item)}" for name, item in value.items())
     if isinstance(value, list):

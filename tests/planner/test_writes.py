@@ -1,0 +1,39 @@
+from typing import Any
+
+import pytest
+
+from shuntyard.planner.writes import merged_writes
+from shuntyard.steps import Effect, Plan, ToolSpec
+
+SPECS = {
+    "read": ToolSpec(name="read", description="", parameters={}),
+    "write_file": ToolSpec(name="write_file", description="", parameters={}, effect=Effect.WRITE, paths=("path",)),
+}
+
+
+def plan(*nodes: dict[str, Any]) -> Plan:
+    return Plan.model_validate({"task": "t", "nodes": [{"id": f"n{at}", **node} for at, node in enumerate(nodes, 1)]})
+
+
+def write(path: str, content: Any, **more: Any) -> dict[str, Any]:
+    return {"tool": "write_file", "effect": "write", "args": {"path": path, "content": content}, **more}
+
+
+def test_a_second_write_of_a_file_adds_to_the_first() -> None:
+    first = write("a.md", {"$ref": "n1"})
+    first["args"]["title"] = "Both"
+    merged = merged_writes(plan({"tool": "read"}, {"tool": "read"}, first, write("a.md", {"$ref": "n2"})), SPECS)
+    assert [node.id for node in merged.nodes] == ["n1", "n2", "n4"]
+    assert merged.nodes[-1].args == {"path": "a.md", "content": [{"$ref": "n1"}, {"$ref": "n2"}], "title": "Both"}
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        (write("a.md", "x"), write("b.md", "y")),
+        (write("a.md", "x"), {"tool": "read", "after": ["n1"]}, write("a.md", "y")),
+        (write("a.md", "x"), write("a.md", "y", when={"$ref": "n1"})),
+    ],
+)
+def test_other_writes_stay(nodes: tuple[dict[str, Any], ...]) -> None:
+    assert merged_writes(plan(*nodes), SPECS) == plan(*nodes)
