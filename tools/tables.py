@@ -109,13 +109,17 @@ class QueryTool(FunctionTool[Any, Any]):
 
     def _elsewhere(self, error: SqlError, catalog: Catalog, found: Mapping[str, Any]) -> str:
         """Where a column that was not found is, and how to get there."""
+        absent = re.search(r'Referenced table "(\w+)" not found', error.message)
         column = _missing(error).lower()
         there = [
             table.name
             for table in list(catalog.tables.values())[:24]
-            if column
-            and table.name not in found
-            and column in map(str.lower, self._profiles.of(catalog, table).columns)
+            if table.name not in found
+            and (
+                absent[1].lower() == table.name
+                if absent
+                else column and column in map(str.lower, self._profiles.of(catalog, table).columns)
+            )
         ]
         if not there:
             return ""
@@ -124,7 +128,11 @@ class QueryTool(FunctionTool[Any, Any]):
             for join in relations(catalog, self._profiles)
             if {join.many, join.one} - set(found) == {there[0]}
         ]
-        return f"; {column} is a column of {there[0]}" + (f": add {joins[0]}" if joins else "")
+        if self._profiles.of(catalog, catalog.tables[there[0]]).rows == 1:
+            name = column or f"{there[0]}.column"
+            return f"; {there[0]} has one row: write (SELECT {name.split('.')[-1]} FROM {there[0]}) for {name}"
+        told = f"; {column} is a column of {there[0]}" if column else ""
+        return told + (f": add {joins[0]}" if joins else "")
 
 
 async def _in_session(work: Callable[[Session], T]) -> T:
