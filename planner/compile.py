@@ -112,8 +112,8 @@ class LineCompiler:
         draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list)), role)
         if draft.plan.refusal and len(needed(task, self._list)) < len(self._list):
             draft = best = await self._draft(job, asked, self._rules(job, self._list), role)
-        said: list[str] = []
-        for _ in range(self._max_repairs):
+        # Without some chance a small model writes the rejected plan again, word for word.
+        for turn in range(1, self._max_repairs + 1):
             if draft.rank == 0:
                 break
             found = [*draft.problems, *draft.doubts]
@@ -129,10 +129,8 @@ class LineCompiler:
                 feedback=worded(draft.text, found),
             )
             job.on_node = None
-            stuck = draft.text.strip() in said
-            said.append(draft.text.strip())
             rules = self._rules(job, needed(task, self._list))
-            draft = await self._draft(job, again, rules, "repair", temperature=0.8 if stuck else 0.0)
+            draft = await self._draft(job, again, rules, "repair", temperature=0.4 * turn)
             if not (best.rank == 1 and draft.plan.refusal) and draft.rank <= best.rank:
                 best = draft
             if best.rank == 1:
@@ -232,7 +230,7 @@ class LineCompiler:
             return plan
         nodes = []
         for node in plan.nodes:
-            better = node if node in job.kept else mended(node, await self._told(node))
+            better = node if node in job.kept else mended(node, self._specs[node.tool], await self._told(node))
             nodes.append(better)
         return without_echoes(plan.model_copy(update={"nodes": tuple(nodes)}), self._specs)
 

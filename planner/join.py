@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..messages import Message, ModelRequest
 from ..protocols import Model
 from ..steps import Plan, StepResult
-from .lines import write
+from .lines import write, write_value
 from .shown import shown
+from .values import parents
 
 _RULES = """\
 You write the answer to a TASK from the RESULTS of tool calls.
@@ -24,6 +26,7 @@ or did not run.
 _REPLAN = """\
 - Begin with ANSWER: and the answer. Only when a failed step left the task without an answer and another tool call \
 could find it, begin with REPLAN: and say what is missing."""
+_SMALL = "no|none|zero one two three four five six seven eight nine ten eleven twelve".split()
 _MAX_TOKENS = 400
 _ROOM = 6000
 """Characters of results that a join is shown."""
@@ -57,7 +60,8 @@ async def join(
         grammar=_grammar(offer=offer),
     )
     completion = await model.complete(request)
-    return _read(completion.text, offer=offer)
+    joined = _read(completion.text, offer=offer)
+    return joined if joined.replan else Joined(_grounded(joined.answer, plan, results))
 
 
 def _messages(task: str, plan: Plan, results: Mapping[str, StepResult], *, offer: bool) -> tuple[Message, ...]:
@@ -81,6 +85,47 @@ def _read(text: str, *, offer: bool) -> Joined:
         return Joined("", replan=rest.strip())
     answer = rest.strip() if head.strip().upper() in ("ANSWER", "REPLAN") else text
     return Joined(_without_circles(answer) or "The model gave no answer; see the results of the steps.")
+
+
+def _grounded(answer: str, plan: Plan, results: Mapping[str, StepResult]) -> str:
+    """Return ``answer`` with what it left out: single values that the plan ends in, and files that were written.
+
+    An answer that has nothing of the results in it is made up: the value takes its place.
+    """
+    used = {id for node in plan.nodes for id in parents(node)}
+    ends = [results[node.id].value for node in plan.nodes if node.id not in used and node.id in results]
+    plain = [value for value in ends if _is_plain(value)]
+    missing = [write_value(value).strip('"') for value in plain if not _says(answer, value)]
+    paths = [str(value["path"]) for value in ends if isinstance(value, dict) and set(value) == {"path", "bytes"}]
+    said = any(_says(answer, result.value) for result in results.values() if _is_plain(result.value))
+    if missing and len(ends) == 1 and not said:
+        return missing[0]
+    if missing:
+        answer = f"{answer} ({', '.join(missing)})"
+    unsaid = [path for path in paths if path not in answer]
+    return f"{answer} Written: {', '.join(unsaid)}." if unsaid else answer
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, str):
+        return 0 < len(value) <= 80 and "\n" not in value
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _says(answer: str, value: object) -> bool:
+    """Return whether the value is in the answer: a text word for word, a number perhaps rounded."""
+    if isinstance(value, str):
+        return value.casefold() in answer.casefold() or bool(re.fullmatch(r"[\d-]{10}.*", value))
+    assert isinstance(value, (int, float))
+    for text in re.findall(r"-?\d[\d,]*(?:\.\d+)?", answer):
+        places = len(text.partition(".")[2])
+        if abs(abs(float(text.replace(",", ""))) - abs(value)) <= 0.51 * 10**-places:
+            return True
+    return (
+        value in range(13)
+        and isinstance(value, int)
+        and bool(re.search(rf"\b(?:{_SMALL[value]})\b", answer.casefold()))
+    )
 
 
 def _without_circles(text: str) -> str:

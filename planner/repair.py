@@ -91,21 +91,31 @@ def _norm(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def mended(node: Node, problems: Sequence[str]) -> Node:
-    """Return ``node`` with the spelling that a check has named (``has the value 'Open', not 'open'``)."""
-    swaps = dict(re.findall(r"has the value ('[^']*'), not ('[^']*')", "\n".join(problems)))
+def mended(node: Node, spec: ToolSpec, problems: Sequence[str]) -> Node:
+    """Return ``node`` as a check has said it is to be written, where the check said so exactly.
+
+    Two wordings are understood: ``has the value 'Open', not 'open'``, and ``write (SELECT limit FROM setup) for
+    limit`` (or ``for setup.column``, which stands for any column of it).
+    """
+    told = "\n".join(problems)
+    swaps = [(re.escape(wrong), right) for right, wrong in re.findall(r"has the value ('[^']*'), not ('[^']*')", told)]
+    for column, table, name in re.findall(r"write \(SELECT (\w+) FROM (\w+)\) for ([\w.]+)", told):
+        if name == f"{table}.column":
+            swaps.append((rf"(?i)\b{table}\.(\w+)", rf"(SELECT \1 FROM {table})"))
+        else:
+            swaps.append((rf"(?i)(?:\b\w+\.)?\b{column}\b(?! FROM)", f"(SELECT {column} FROM {table})"))
     if not swaps:
         return node
+    args = {name: _swapped(value, swaps) if name in spec.binds else value for name, value in node.args.items()}
+    return node.model_copy(update={"args": args})
 
-    def swapped(value: Any) -> Any:
-        if isinstance(value, str):
-            for right, wrong in swaps.items():
-                value = value.replace(wrong, right)
-            return value
-        parts = parts_in(value)
-        return value if parts is None else {"$text": [swapped(part) for part in parts]}
 
-    return node.model_copy(update={"args": {name: swapped(value) for name, value in node.args.items()}})
+def _swapped(value: Any, swaps: Sequence[tuple[str, str]]) -> Any:
+    if (parts := parts_in(value)) is not None:
+        return {"$text": [_swapped(part, swaps) for part in parts]}
+    for wrong, right in swaps if isinstance(value, str) else ():
+        value = re.sub(wrong, right, value)
+    return value
 
 
 def without_echoes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
@@ -191,15 +201,39 @@ def lint(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> list[str]:
                 f"come from, such as {spare[-1]}."
             )
         found += _undefined(node, spec, place)
+    return found + list(_dropped(plan, specs, used)) + list(_codes(plan, known))
+
+
+def _dropped(plan: Plan, specs: Mapping[str, ToolSpec], used: set[str]) -> Iterator[str]:
+    """A calculation at the end that leaves out one of several results of the same kind."""
     last = plan.nodes[-1] if plan.nodes else None
-    if last is not None and parents(last) and specs[last.tool].effect.value == "read" and last.tool in specs:
-        dropped = [node.id for node in plan.nodes[:-1] if node.id not in used and node.tool == plan.nodes[0].tool]
-        if dropped and specs[last.tool].binds and len(plan.nodes) > 2:
-            found.append(
-                f"{last.id}: does not use the result of {', '.join(dropped)}; use it, or leave that line out when "
-                "it is not needed."
+    if last is None or last.tool not in specs or len(plan.nodes) < 3 or not parents(last):
+        return
+    dropped = [node.id for node in plan.nodes[:-1] if node.id not in used and node.tool == plan.nodes[0].tool]
+    if dropped and specs[last.tool].binds and last.tool != plan.nodes[0].tool:
+        yield (
+            f"{last.id}: does not use the result of {', '.join(dropped)}; use it, or leave that line out when "
+            "it is not needed."
+        )
+
+
+def _codes(plan: Plan, known: str) -> Iterator[str]:
+    """A key of another table where the task asks for names."""
+    if not re.search(r"\bnames?\b", plan.task, re.IGNORECASE):
+        return
+    for many, column, one, key in re.findall(r"\b(\w+)\.(\w+) = (\w+)\.(\w+)", _joins(known)):
+        named = re.search(rf"^- {one} \([^\n]*\bname text", known, re.MULTILINE)
+        texts = [text for node in plan.nodes for _, text in _literals(dict(node.args), "") if isinstance(text, str)]
+        taken = [text for text in texts if re.search(rf"(?i)^\s*select\s+(\w+\.)?{column}\b.*\bfrom\s+{many}\b", text)]
+        if named and key != "name" and taken and not any(re.search(rf"\b{one}\b", text) for text in texts):
+            yield (
+                f"n1: {many}.{column} is only a key; for the name select {one}.name and add "
+                f"JOIN {one} ON {many}.{column} = {one}.{key}."
             )
-    return found
+
+
+def _joins(known: str) -> str:
+    return "\n".join(line for line in known.splitlines() if line.startswith("- tables join ON "))
 
 
 def _numbers(node: Node, spec: ToolSpec) -> list[str]:
@@ -230,8 +264,9 @@ def worded(text: str, problems: Sequence[str]) -> str:
     lines = "\n".join(f"- {for_model(problem)}" for problem in dict.fromkeys(problems[:6]))
     return (
         f"REJECTED PLAN\n{said}\nWHY\n{lines}\n"
-        "Write the whole corrected plan for the task. Use only tables and columns of DATA; join tables where a column "
-        f'is in another one. If DATA does not hold what the task asks for, write only {OUTSIDE}(reason="...").'
+        "Do not write it again: write the whole corrected plan. Use only tables and columns of DATA; join tables "
+        "where a column is in another one. If DATA does not hold what the task asks for, write only "
+        f'{OUTSIDE}(reason="...").'
     )
 
 

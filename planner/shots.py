@@ -40,8 +40,7 @@ _TIDES = (
 )
 _COAST = "SELECT count(*) FROM trips JOIN drivers ON trips.driver = drivers.id WHERE drivers.base = 'Ystad'"
 _EACH = (
-    "SELECT drivers.name, count(*) AS trips FROM trips JOIN drivers ON trips.driver = drivers.id "
-    "WHERE drivers.base = 'Ystad' GROUP BY drivers.name ORDER BY trips DESC"
+    "SELECT strftime(day, '%Y-%m') AS month, count(*) AS trips, sum(km) AS km FROM trips GROUP BY month ORDER BY month"
 )
 
 BANK: tuple[Shot, ...] = (
@@ -58,13 +57,13 @@ BANK: tuple[Shot, ...] = (
     ),
     Shot(
         _TRIPS,
-        "What percentage of all trips did drivers based in Ystad make, to one decimal? Put the trips per driver of "
-        "Ystad into y.csv.",
+        "What percentage of all trips did drivers based in Ystad make, to one decimal? Put the number and the km "
+        "of all trips per month into m.csv.",
         f'1. query(sql="{_COAST}")\n'
         '2. query(sql="SELECT count(*) FROM trips")\n'
         '3. calculator(expression="round($1 / $2 * 100, 1)")\n'
         f'4. query(sql="{_EACH}")\n'
-        '5. write_file(path="y.csv", content=$4)\n'
+        '5. write_file(path="m.csv", content=$4)\n'
         "return $3, $5",
     ),
 )

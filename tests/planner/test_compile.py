@@ -233,3 +233,29 @@ async def test_hostile_output_never_yields_an_unvalidated_call(answers: list[str
         assert plan.refusal or not problems(plan, SPECS)
     for node in seen:
         assert not [p for p in problems(Plan(task="x", nodes=tuple(seen)), SPECS) if p.startswith(f"{node.id}: ")]
+
+
+async def test_what_a_check_spells_out_is_put_right_without_the_model() -> None:
+    async def check(tool: str, args: Mapping[str, Any]) -> list[str]:
+        sql = args.get("sql")
+        if sql == "SELECT a FROM t WHERE b = 'open' AND a > c":
+            return [
+                "query: column b has the value 'Open', not 'open'",
+                "; u has one row: write (SELECT c FROM u) for c",
+            ]
+        return []
+
+    text = '1. query(sql="SELECT a FROM t WHERE b = \'open\' AND a > c")\n2. calculator(expression="$1")\n3. wait(days=$2)\n'
+    scripted = model(text)
+    plan = await LineCompiler(scripted, SPECS, check=check).compile("x")
+    assert len(scripted.requests) == 1
+    assert plan.nodes[0].args == {"sql": "SELECT a FROM t WHERE b = 'Open' AND a > (SELECT c FROM u)"}
+    assert [(node.id, node.args) for node in plan.nodes[1:]] == [("n3", {"days": {"$ref": "n1"}})]
+
+
+async def test_a_key_where_a_name_is_asked_for_is_doubted() -> None:
+    brief = "- reads (r.csv, 9 rows): place text\n- places (p.csv, 3 rows): code text, name text\n"
+    brief += "- tables join ON reads.place = places.code"
+    scripted = model('1. query(sql="SELECT place FROM reads")\n', '1. query(sql="SELECT name FROM places")\n')
+    await LineCompiler(scripted, SPECS).compile("What is the name of the place?", brief=brief)
+    assert "JOIN places ON reads.place = places.code" in scripted.requests[1].messages[-1].content

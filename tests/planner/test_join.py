@@ -23,9 +23,11 @@ async def ask(answer: str, results: dict[str, StepResult], *, may_replan: bool =
 
 
 async def test_the_model_sees_lines_with_their_results() -> None:
-    answer, replan, seen = await ask("ANSWER: 41", {"n1": StepResult(value=[{"n": 41}]), "n2": StepResult(value="ok")})
+    answer, replan, seen = await ask(
+        "ANSWER: 41", {"n1": StepResult(value=[{"n": 41}]), "n2": StepResult(value=["ok"])}
+    )
     assert (answer, replan) == ("41", "")
-    assert '1. query(sql="SELECT 1")\n| {"n": 41}\n2. show(a=$1)\n| ok' in seen
+    assert '1. query(sql="SELECT 1")\n| {"n": 41}\n2. show(a=$1)\n| "ok"' in seen
 
 
 async def test_failures_are_told_and_offer_a_replan() -> None:
@@ -53,10 +55,22 @@ async def test_refusal_needs_no_model() -> None:
 
 
 async def test_answers_of_any_shape() -> None:
-    done = {"n1": StepResult(value=1), "n2": StepResult(value=2)}
+    done = {"n1": StepResult(value=[1]), "n2": StepResult(value=[2])}
     assert (await ask("just words", done))[0] == "just words"
     assert (await ask("ANSWER: a\n- b\n- b\n- b", done))[0] == "a\n- b"
     assert "no answer" in (await ask("ANSWER: ", done))[0]
+
+
+async def test_answers_hold_what_the_plan_ended_in() -> None:
+    def ends(value: object) -> dict[str, StepResult]:
+        return {"n1": StepResult(value=5), "n2": StepResult(value=value)}  # type: ignore[arg-type]
+
+    assert (await ask("ANSWER: It is about 6.82 degrees", ends(6.8166)))[0] == "It is about 6.82 degrees"
+    assert (await ask("ANSWER: Site A", ends("KB")))[0] == "KB"
+    assert (await ask("ANSWER: It is 5", ends("KB")))[0] == "It is 5 (KB)"
+    assert (await ask("ANSWER: There are two", ends(2)))[0] == "There are two"
+    assert (await ask("ANSWER: Yes", ends(True)))[0] == "Yes"
+    assert (await ask("ANSWER: Saved.", ends({"path": "a.md", "bytes": 3})))[0] == "Saved. Written: a.md."
 
 
 def test_long_results_keep_head_tail_and_count() -> None:
