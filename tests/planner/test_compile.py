@@ -245,7 +245,8 @@ async def test_what_a_check_spells_out_is_put_right_without_the_model() -> None:
             ]
         return []
 
-    text = '1. query(sql="SELECT a FROM t WHERE b = \'open\' AND a > c")\n2. calculator(expression="$1")\n3. wait(days=$2)\n'
+    text = "1. query(sql=\"SELECT a FROM t WHERE b = 'open' AND a > c\")\n"
+    text += '2. calculator(expression="$1")\n3. wait(days=$2)\n'
     scripted = model(text)
     plan = await LineCompiler(scripted, SPECS, check=check).compile("x")
     assert len(scripted.requests) == 1
