@@ -19,6 +19,7 @@ from .prompt import messages
 from .reader import LineReader
 from .repair import dressed, lint, mended, planned, without_echoes, worded
 from .validate import problems
+from .writes import merged_writes
 
 Check = Callable[[str, Mapping[str, Any]], Awaitable[list[str]]]
 """Problems of a planned call that only its tool can see, worded for a model."""
@@ -232,7 +233,8 @@ class LineCompiler:
         for node in plan.nodes:
             better = node if node in job.kept else mended(node, self._specs[node.tool], await self._told(node))
             nodes.append(better)
-        return without_echoes(plan.model_copy(update={"nodes": tuple(nodes)}), self._specs)
+        plan = without_echoes(plan.model_copy(update={"nodes": tuple(nodes)}), self._specs)
+        return merged_writes(plan, self._specs)
 
 
 def _job(

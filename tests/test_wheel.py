@@ -139,10 +139,8 @@ def test_words_run_on_a_remote_model_through_litellm(binaries: Path, empty: Path
     plan = "1. query(sql=\"SELECT size FROM sizes WHERE name = 'large'\")\n2. double(number=$1)\n"
     with ScriptedServer([plan, "ANSWER: 34"]) as server:
         (empty / "shuntyard.toml").write_text(server.toml("there", through="litellm"))
-        told = call(
-            binaries / "shuntyard", "run", "double the size of large", "--model", "there", "--tools", "mine.py", "--json",
-            folder=empty,
-        )  # fmt: skip
+        words = ("run", "double the size of large", "--model", "there", "--tools", "mine.py", "--json")
+        told = call(binaries / "shuntyard", *words, folder=empty)
     result = json.loads(told)
     assert (result["status"], result["answer"]) == ("done", "34")
     assert [item["value"] for item in result["results"].values()] == [17, 34]
