@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Literal, cast
 
@@ -11,7 +11,7 @@ import anyio
 
 from ..errors import ContextTooLong, UsageError
 from ..events import Event
-from ..protocols import Approver, Emit, Model, Sink, Tool
+from ..protocols import Approver, Model, Sink, Tool
 from ..settings import Settings
 from ..settings import load as load_settings
 from ..steps import Limits, Plan, RunResult
@@ -64,6 +64,7 @@ class Agent:
         self._sinks = tuple(sinks)
         self._rooms: Rooms | None = None
         self._lasting = False
+        self._listeners: list[Sink] = []
 
     @property
     def settings(self) -> Settings:
@@ -163,18 +164,24 @@ class Agent:
 
     @asynccontextmanager
     async def _opened(self, sinks: Sequence[Sink]) -> AsyncIterator[Rooms]:
-        if self._rooms is not None:
-            yield self._rooms
-            return
-        rooms = open_rooms(self._settings, tools=self._tools, models=self._models, emit=_plain(sinks))
-        if self._lasting:
-            self._rooms = rooms
-            yield rooms
-            return
+        self._listeners.extend(sinks)
+        rooms = self._rooms
+        if rooms is None:
+            rooms = open_rooms(self._settings, tools=self._tools, models=self._models, emit=self._tell)
+            self._rooms = rooms if self._lasting else None
         try:
             yield rooms
         finally:
-            rooms.close()
+            for sink in sinks:
+                self._listeners.remove(sink)
+            if rooms is not self._rooms and not self._lasting:
+                rooms.close()
+
+    def _tell(self, event: Event) -> None:
+        """Hand on what concerns no single run (downloads, loading) to the sinks of all that are under way."""
+        for sink in list(self._listeners):
+            with suppress(Exception):
+                sink(event)
 
 
 def _tool(item: Tool | Callable[..., Any]) -> Tool:
@@ -191,14 +198,6 @@ def limits_of(settings: Settings) -> Limits:
         deadline=settings.deadline,
         concurrency=settings.concurrency,
     )
-
-
-def _plain(sinks: Sequence[Sink]) -> Emit:
-    def emit(event: Event) -> None:
-        for sink in sinks:
-            sink(event)
-
-    return emit
 
 
 def _check_task(task: str) -> None:
