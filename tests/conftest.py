@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,13 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     """Every test has a home of its own; model files stay in the shared cache, which only grows."""
     monkeypatch.setenv("SHUNTYARD_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("SHUNTYARD_PLUGINS", "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A test run in the background ignores SIGINT, and so would the programs that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,7 +25,6 @@ PLAN = """1. measure(name="a")
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     point, folder = sys.argv[1], Path(sys.argv[2])
     run = sys.argv[3] if len(sys.argv) > 3 else ""
     assume = dict(part.split("=") for part in sys.argv[4:])

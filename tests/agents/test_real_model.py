@@ -40,13 +40,7 @@ def outcome(folder: Path, *args: str) -> Any:
 def kill_when(folder: Path, event: str, role: str, how: signal.Signals) -> str:
     """Start the task and end its process at the first ``event`` of ``role``; return the run's id."""
     command = shuntyard(folder, "run", TASK, "--model", MODEL, "--events")
-    # A test run in the background ignores SIGINT, and so would its children.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             found = json.loads(line)
