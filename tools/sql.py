@@ -59,7 +59,7 @@ class Statement:
     @property
     def text(self) -> str:
         """The statement as DuckDB runs it."""
-        return self.tree.sql(dialect="duckdb")
+        return self.tree.sql(dialect="duckdb", comments=False)
 
     def names(self) -> list[str]:
         """Every column that it mentions."""

@@ -78,7 +78,7 @@ def test_a_refusal_says_why_and_exits_1(call: Call, serve: Serve) -> None:
 
 
 def test_a_write_waits_is_approved_and_goes_on(call: Call, serve: Serve, folder: Path) -> None:
-    serve([WRITE, "ANSWER: written"])
+    serve([WRITE, "ANSWER: out.txt is written"])
     waiting = call("run", "write hello to out.txt")
     assert waiting.code == 5 and waiting.out == "", waiting
     assert "waiting: n1 write_file" in waiting.err
@@ -88,7 +88,7 @@ def test_a_write_waits_is_approved_and_goes_on(call: Call, serve: Serve, folder:
     assert call("approve", question["id"]).code == 0
     assert "no open questions" in call("approve").err
     done = call("resume", run)
-    assert (done.code, done.out) == (0, "written\n"), done
+    assert (done.code, done.out) == (0, "out.txt is written\n"), done
     assert (folder / "out.txt").read_text().strip() == "hello"
 
 

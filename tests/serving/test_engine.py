@@ -50,7 +50,7 @@ async def model(settings: Settings) -> LocalModel:
 
 
 def only(settings: Settings) -> Running:
-    (engine,) = supervise.running(settings)
+    (engine,) = [engine for engine in supervise.running(settings) if engine.name == NAME]
     return engine
 
 
@@ -205,7 +205,7 @@ async def test_the_next_command_finds_the_engine_warm(model: LocalModel, setting
         "from shuntyard.serving.source import LocalSource\n"
         "s = settings.load({'threads': 2})\n"
         f"anyio.run(LocalSource(s).open, {NAME!r})\n"
-        "print([engine.engine_pid for engine in supervise.running(s)])\n"
+        f"print([engine.engine_pid for engine in supervise.running(s) if engine.name == {NAME!r}])\n"
     )
     command = [sys.executable, "-P", "-c", script]
     output = await anyio.run_process(command)

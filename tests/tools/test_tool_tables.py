@@ -1,3 +1,4 @@
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -210,8 +211,9 @@ def test_what_passes_is_one_select(words: list[str]) -> None:
         statement = read(" ".join(words), lambda name: name if name == "sales" else None, ["sales"])
     except SqlProblem:
         return
-    assert statement.text.upper().startswith(("SELECT", "WITH", "(", "PIVOT"))
-    assert "READ_CSV(" not in statement.text.upper() and ";" not in statement.text
+    text = re.sub(r"""'[^']*'|"[^"]*\"""", "x", statement.text.upper())
+    assert text.startswith(("SELECT", "WITH", "(", "PIVOT"))
+    assert "READ_CSV(" not in text and ";" not in text
 
 
 @pytest.mark.parametrize(
