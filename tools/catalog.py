@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..errors import PathRefused, ToolError
 from .duck import Session
+from .logs import is_log, log_rows, pairs
 from .workspace import Found, is_binary, open_read, walk
 
 TABULAR = {"csv": "csv", "tsv": "tsv", "json": "json", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
@@ -41,7 +42,7 @@ class Table(NamedTuple):
 
     name: str
     kind: str
-    """csv, tsv, json, jsonl, parquet, text or files."""
+    """csv, tsv, json, jsonl, parquet, text, log (text whose lines begin with a time and a level) or files."""
     path: str
     size: int = 0
     modified: float = 0.0
@@ -62,6 +63,9 @@ class Catalog:
         self.tables: dict[str, Table] = {"files": Table("files", "files", "")}
         for table in _named(files):
             self.tables[table.name] = table
+        for table in [table for table in self.tables.values() if table.kind == "text"][:_PEEK_FILES]:
+            if _begins_as_log(workspace, table):
+                self.tables[table.name] = table._replace(kind="log")
         for table in list(_nested(workspace, list(self.tables.values()))):
             self.tables.setdefault(table.name, table)
 
@@ -96,6 +100,9 @@ class Catalog:
                 data = file.read(MAX_TEXT + 1)
                 if table.kind == "text":
                     session.load_rows(table.name, _lines(data, table), types=LINES)
+                elif table.kind == "log":
+                    rows = list(_lines(data, table))
+                    session.load_rows(table.name, log_rows(rows, pairs(row["text"] for row in rows)))
                 else:
                     session.load_rows(table.name, json_rows(data, table))
 
@@ -248,6 +255,17 @@ def json_rows(data: bytes, table: Table) -> list[dict[str, Any]]:
     if table.kind == "json" and not table.part and isinstance(value, Mapping):
         return [{name: item for name, item in flat[0].items() if not is_records(item)} or {"value": None}]
     return flat
+
+
+def _begins_as_log(workspace: Path, table: Table) -> bool:
+    if not table.path.endswith((".log", ".txt")) or not 0 < table.size <= MAX_JSON:
+        return False
+    try:
+        with open_read(workspace, table.path) as file:
+            head = file.read(16_384)
+    except (OSError, PathRefused):
+        return False
+    return not is_binary(head) and is_log(head.decode("utf-8", errors="replace"))
 
 
 def _lines(data: bytes, table: Table) -> Iterator[dict[str, Any]]:
