@@ -17,7 +17,7 @@ from .lines import write
 from .needed import needed
 from .prompt import messages
 from .reader import LineReader
-from .repair import dressed, lint, mended, planned, without_echoes, worded
+from .repair import dressed, elsewhere, lint, mended, planned, without_echoes, worded
 from .validate import problems
 from .writes import merged_writes
 
@@ -216,7 +216,7 @@ class LineCompiler:
         found = problems(plan, self._specs)
         for node in plan.nodes if not found else ():
             if node not in job.kept:
-                found += [f"{node.id}: {problem}" for problem in await self._told(node)]
+                found += [f"{node.id}: {problem}{elsewhere(problem, node, plan)}" for problem in await self._told(node)]
         return found
 
     async def _told(self, node: Node) -> list[str]:

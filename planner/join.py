@@ -69,6 +69,9 @@ def _messages(task: str, plan: Plan, results: Mapping[str, StepResult], *, offer
     steps = [f"{write(node)}\n{shown(results.get(node.id), limit=room)}" for node in plan.nodes]
     text = " ".join(task.split()) if "\n" not in task.strip() else task.strip()
     asked = f"TASK\n{text}\n\nRESULTS\n" + "\n".join(steps) + f"\n\nTASK (again)\n{text}"
+    failed = [node.id[1:] for node in plan.nodes if (r := results.get(node.id)) is not None and r.failure is not None]
+    if failed:
+        asked += f"\nLine {', '.join(failed)} failed: say what could not be found or done and why; make nothing up."
     rules = f"{_RULES}\n{_REPLAN}" if offer else f"{_RULES}\n- Begin with ANSWER:"
     return (Message(role="system", content=rules), Message(role="user", content=asked))
 
@@ -108,7 +111,7 @@ def _grounded(answer: str, plan: Plan, results: Mapping[str, StepResult]) -> str
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, str):
-        return 0 < len(value) <= 80 and "\n" not in value
+        return 0 < len(value) <= 80 and "\n" not in value and not re.fullmatch(r"[\d\s.]+[-+*/][\d\s.+*/-]+", value)
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

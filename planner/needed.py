@@ -7,7 +7,7 @@ gives no sign. When the model then sees no way, it is asked again with all of th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..steps import Effect, ToolSpec
 
@@ -49,3 +49,19 @@ def _asked(spec: ToolSpec, text: str, words: set[str]) -> bool:
     about = re.findall(r"[^\W\d_]{4,}", f"{spec.name.replace('_', ' ')} {spec.description}".casefold())
     stems = {word[:5] for word in about}
     return any(word[:5] in stems for word in words if len(word) >= 4)
+
+
+def named(task: str, specs: Sequence[ToolSpec], *, usual: Collection[str]) -> tuple[ToolSpec, ...]:
+    """Return the reading tools beyond the ``usual`` ones that ``task`` names by a word of their own name.
+
+    Small models reach for the tools of the worked examples; a person who brings a tool and speaks of what
+    it is called after wants it used.
+    """
+    words = {word[:6] for word in re.findall(r"[^\W\d_]{4,}", task.casefold())}
+    return tuple(
+        spec
+        for spec in specs
+        if spec.name not in usual
+        and spec.effect is Effect.READ
+        and any(part[:6] in words for part in spec.name.split("_") if len(part) >= 4)
+    )

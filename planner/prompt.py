@@ -12,7 +12,8 @@ from typing import Any
 from ..messages import Message
 from ..steps import Effect, Hint, Plan, StepResult, ToolSpec
 from .lines import OUTSIDE, write
-from .shots import Shot, choose_shots
+from .needed import named
+from .shots import Shot, choose_shots, shown_tools
 from .shown import shown
 
 _RULES = f"""\
@@ -23,7 +24,7 @@ Rules:
 answer the task.
 - Write no line that the task does not ask for: most tasks need one to three lines.
 - $1 is the result of line 1. Use $1, $1.column or $1[0].column wherever a value comes from an earlier line; \
-never guess a value that a line can find out.
+never guess a value that a line can find out. SQL may read an earlier table: FROM $1.
 - Use only the tools below, and only the tables, columns and files that DATA lists. Spell names and values as DATA does.
 - When the task asks for something that no tool can do or that DATA does not hold, write only \
 {OUTSIDE}(reason="...")"""
@@ -50,6 +51,8 @@ def messages(
     parts = [f"DATA\n{brief.strip()}"] if brief.strip() else []
     if shown_hints := _hints(hints):
         parts.append(shown_hints)
+    if fit := named(task, specs, usual=shown_tools(specs)):
+        parts.append(f"TOOLS THAT FIT\n{catalogue(fit)}")
     parts.append(f"TASK\n{task.strip()}")
     if finished is not None:
         parts.append(_finished(*finished, reason=reason))

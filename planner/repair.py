@@ -258,6 +258,18 @@ def _undefined(node: Node, spec: ToolSpec, place: int) -> Iterator[str]:
                 yield f"{node.id}: {name} mentions line {number}, which does not come before it; {offer}."
 
 
+def elsewhere(problem: str, node: Node, plan: Plan) -> str:
+    """Return where a column that a problem misses is: in the result of an earlier line that named it so."""
+    missing = re.search(r"there is no column (\w+)", problem)
+    for earlier in plan.nodes if missing else ():
+        if earlier.id == node.id:
+            break
+        texts = [text for _, text in _literals(dict(earlier.args), "") if isinstance(text, str)]
+        if missing and any(re.search(rf"(?i)\bAS {missing[1]}\b", text) for text in texts):
+            return f"; {missing[1]} is in the result of line {earlier.id[1:]}: write FROM ${earlier.id[1:]}"
+    return ""
+
+
 def worded(text: str, problems: Sequence[str]) -> str:
     """Return the paragraph that sends a plan back: what it was, each problem, and what may be written instead."""
     said = text.strip() if len(text) <= 3000 else text[:3000] + "..."

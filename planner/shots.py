@@ -58,23 +58,34 @@ BANK: tuple[Shot, ...] = (
     Shot(
         _TRIPS,
         "What percentage of all trips did drivers based in Ystad make, to one decimal? Put the number and the km "
-        "of all trips per month into m.csv.",
+        "of all trips per month into m.csv; which month has the most km?",
         f'1. query(sql="{_COAST}")\n'
         '2. query(sql="SELECT count(*) FROM trips")\n'
         '3. calculator(expression="round($1 / $2 * 100, 1)")\n'
         f'4. query(sql="{_EACH}")\n'
         '5. write_file(path="m.csv", content=$4)\n'
-        "return $3, $5",
+        '6. query(sql="SELECT month FROM $4 ORDER BY km DESC LIMIT 1")\n'
+        "return $3, $5, $6",
     ),
 )
 
 SHORT: tuple[Shot, ...] = (
+    Shot(
+        "- files (one row per file of the workspace, 3): path text, name text, lines int\n"
+        "  paths: diary/june.md, diary/may.md, pier.jpg",
+        "Which diary mentions a lighthouse, and what does it say? How many words has the diary of May?",
+        '1. search_files(text="lighthouse", pattern="diary/*.md")\n'
+        '2. read_file(path="diary/may.md")\n'
+        "3. text_stats(text=$2)\n"
+        "return $1, $3",
+    ),
     Shot(
         _TRIPS,
         "What is the name of the driver with the longest trip of all, and how long was it?",
         '1. query(sql="SELECT drivers.name, trips.km FROM trips JOIN drivers ON trips.driver = drivers.id'
         ' ORDER BY trips.km DESC LIMIT 1")\nreturn $1',
     ),
+    Shot(_TRIPS, "How much fuel did Eva use in March?", 'outside(reason="no table has the use of fuel")'),
     Shot("", "Book a table for two at the harbour inn tonight.", 'outside(reason="no tool can book a table")'),
 )
 
@@ -94,8 +105,15 @@ def choose_shots(specs: Sequence[ToolSpec], *, count: int = 2) -> tuple[Shot, ..
     if not chosen and (made := made_from(specs)) is not None:
         chosen.append(made)
     ordered = sorted(chosen, key=lambda shot: BANK.index(shot) if shot in BANK else 0)
-    short = [shot for shot in SHORT if shot.plan.startswith(OUTSIDE) or _tools(shot, specs)]
+    short = [shot for shot in SHORT if not shot.plan.startswith(OUTSIDE) and _tools(shot, specs)]
+    seen_data = {shot.data for shot in (*ordered, *short)} | {""}
+    short += [shot for shot in SHORT if shot.plan.startswith(OUTSIDE) and shot.data in seen_data]
     return (*ordered, *short)
+
+
+def shown_tools(specs: Sequence[ToolSpec]) -> set[str]:
+    """Return the names of the tools that the worked examples for a catalogue use."""
+    return set().union(*(_tools(shot, specs) for shot in choose_shots(specs)))
 
 
 def _tools(shot: Shot, specs: Sequence[ToolSpec]) -> set[str]:

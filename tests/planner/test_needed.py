@@ -1,6 +1,6 @@
 import pytest
 
-from shuntyard.planner.needed import needed
+from shuntyard.planner.needed import named, needed
 from shuntyard.steps import Effect, ToolSpec
 
 
@@ -37,3 +37,10 @@ def test_effects_must_be_asked_for(task: str, names: str) -> None:
 
 def test_something_is_always_left() -> None:
     assert needed("What is the name of the owl?", SPECS[2:]) == tuple(SPECS[2:])
+
+
+def test_a_tool_that_the_task_names_is_put_forward() -> None:
+    mine = [spec("pounds", ""), spec("query", ""), spec("send_letter", "", effect=Effect.WRITE)]
+    task = "How many pounds of radish? Send a letter."
+    assert [found.name for found in named(task, mine, usual={"query"})] == ["pounds"]
+    assert named("How many kilograms of radish?", mine, usual={"query"}) == ()
