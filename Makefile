@@ -19,8 +19,8 @@ export PYTHONSAFEPATH := 1
 # The engine's threads otherwise burn a core while they wait.
 export GOMP_SPINCOUNT ?= 0
 
-DEMO ?= Which of the top-level folders here holds the most lines of Python code, and which Python file is the \
-longest in each of those folders? Write the resulting table to report.md.
+DEMO ?= Which top-level folder holds the most lines of Python, and which Python file is the longest in each top-level \
+folder? Write both tables to report.md.
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile

@@ -107,7 +107,13 @@ def _files(catalog: Catalog) -> str:
         f"- files (one row per file of the workspace, {len(catalog.files)}): {columns}",
         f"  extension: {_counts(extensions)}; top (first folder of the path, '.' for none): {_counts(tops)}",
     ]
-    if len(catalog.files) <= 40:
+    if len(catalog.files) > 40:
+        lines.append(
+            "  e.g. bytes per top folder: SELECT top, sum(bytes) AS bytes FROM files GROUP BY top ORDER BY bytes DESC; "
+            "the largest file of each: SELECT top, arg_max(path, bytes) AS largest, max(bytes) AS bytes FROM files "
+            "GROUP BY top"
+        )
+    else:
         lines.append("  paths: " + ", ".join(found.path for found in catalog.files)[:900])
     return "\n".join(lines)
 
