@@ -14,10 +14,12 @@ from ..protocols import Model
 from ..steps import Hint, Node, Plan, StepResult, ToolSpec
 from .grammar import grammar
 from .lines import write
+from .lint import absent, lint
+from .mend import elsewhere, mended, without_echoes
 from .needed import needed
 from .prompt import messages
 from .reader import LineReader
-from .repair import dressed, elsewhere, lint, mended, planned, without_echoes, worded
+from .repair import dressed, planned, worded
 from .validate import problems
 from .writes import merged_writes
 
@@ -136,6 +138,8 @@ class LineCompiler:
                 best = draft
             if best.rank == 1:
                 break
+        if best.problems and (why := absent(best.problems, task, brief)):
+            return Plan(task=task, nodes=(), refusal=why, revision=job.revision)
         if best.problems:
             raise PlanInvalid(best.problems)
         return best.plan
@@ -216,24 +220,26 @@ class LineCompiler:
         found = problems(plan, self._specs)
         for node in plan.nodes if not found else ():
             if node not in job.kept:
-                found += [f"{node.id}: {problem}{elsewhere(problem, node, plan)}" for problem in await self._told(node)]
+                found += [f"{node.id}: {problem}" for problem in await self._told(node, plan)]
         return found
 
-    async def _told(self, node: Node) -> list[str]:
+    async def _told(self, node: Node, plan: Plan) -> list[str]:
         """Return what the tool itself has to say of a planned call."""
         if self._check is None or node.tool not in self._specs:
             return []
-        return await self._check(node.tool, planned(node, self._specs[node.tool]))
+        told = await self._check(node.tool, planned(node, self._specs[node.tool]))
+        return [problem + elsewhere(problem, node, plan) for problem in told]
 
     async def _mended(self, plan: Plan, job: _Task) -> Plan:
-        """Return ``plan`` with misspelt values put right and calls that change nothing left out."""
+        """Return ``plan`` with what the checks spell out put right and calls that change nothing left out."""
         if problems(plan, self._specs):
             return plan
-        nodes = []
         for node in plan.nodes:
-            better = node if node in job.kept else mended(node, self._specs[node.tool], await self._told(node))
-            nodes.append(better)
-        plan = without_echoes(plan.model_copy(update={"nodes": tuple(nodes)}), self._specs)
+            better = node if node in job.kept else mended(node, self._specs[node.tool], await self._told(node, plan))
+            if better is not node:
+                nodes = tuple(better if each.id == node.id else each for each in plan.nodes)
+                plan = plan.model_copy(update={"nodes": nodes})
+        plan = without_echoes(plan, self._specs)
         return merged_writes(plan, self._specs)
 
 

@@ -104,7 +104,7 @@ def _grounded(answer: str, plan: Plan, results: Mapping[str, StepResult]) -> str
     if missing and len(ends) == 1 and not said:
         return missing[0]
     if missing:
-        answer = f"{answer} ({', '.join(missing)})"
+        answer = f"{answer} Also: {', '.join(missing)}."
     unsaid = [path for path in paths if path not in answer]
     return f"{answer} Written: {', '.join(unsaid)}." if unsaid else answer
 

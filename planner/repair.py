@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..protocols import Pending
-from ..steps import Bound, Node, Plan, Source, ToolSpec
+from ..steps import Bound, Node, Source, ToolSpec
 from .lines import OUTSIDE, write_value
-from .values import parents, parse_ref, parts_in, ref_in
-
-_COMMON = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "12", "24", "60", "100", "365", "1000", "3600"}
-_NUMBER = re.compile(r"(?<![\w.$])\d+(?:\.\d+)?(?![\w.])")
+from .values import parse_ref, parts_in, ref_in
 
 
 def dressed(node: Node, spec: ToolSpec | None, *, task: str, memory: str = "") -> Node:
@@ -25,7 +22,7 @@ def dressed(node: Node, spec: ToolSpec | None, *, task: str, memory: str = "") -
     properties = spec.parameters.get("properties") or {}
     args = {name: _tidy(value, name, spec, properties.get(name)) for name, value in node.args.items()}
     known = _norm(task), _norm(memory)
-    sources = {path: _source(value, *known) for name, value in args.items() for path, value in _literals(value, name)}
+    sources = {path: _source(value, *known) for name, value in args.items() for path, value in literals(value, name)}
     return node.model_copy(update={"args": args, "effect": spec.effect, "sources": sources})
 
 
@@ -62,7 +59,8 @@ def _unquoted(parts: list[Any]) -> list[Any]:
     return [part for part in out if part != ""]
 
 
-def _literals(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def literals(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield every literal of an argument with its path; of text around references, the text."""
     if ref_in(value) is not None:
         return
     if (parts := parts_in(value)) is not None:
@@ -71,10 +69,10 @@ def _literals(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield path, text
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _literals(item, f"{path}.{key}")
+            yield from literals(item, f"{path}.{key}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _literals(item, f"{path}[{index}]")
+            yield from literals(item, f"{path}[{index}]")
     else:
         yield path, value
 
@@ -89,73 +87,6 @@ def _source(value: Any, task: str, memory: str) -> Source:
 
 def _norm(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def mended(node: Node, spec: ToolSpec, problems: Sequence[str]) -> Node:
-    """Return ``node`` as a check has said it is to be written, where the check said so exactly.
-
-    Two wordings are understood: ``has the value 'Open', not 'open'``, and ``write (SELECT limit FROM setup) for
-    limit`` (or ``for setup.column``, which stands for any column of it).
-    """
-    told = "\n".join(problems)
-    swaps = [(re.escape(wrong), right) for right, wrong in re.findall(r"has the value ('[^']*'), not ('[^']*')", told)]
-    for column, table, name in re.findall(r"write \(SELECT (\w+) FROM (\w+)\) for ([\w.]+)", told):
-        if name == f"{table}.column":
-            swaps.append((rf"(?i)\b{table}\.(\w+)", rf"(SELECT \1 FROM {table})"))
-        else:
-            swaps.append((rf"(?i)(?:\b\w+\.)?\b{column}\b(?! FROM)", f"(SELECT {column} FROM {table})"))
-    if not swaps:
-        return node
-    args = {name: _swapped(value, swaps) if name in spec.binds else value for name, value in node.args.items()}
-    return node.model_copy(update={"args": args})
-
-
-def _swapped(value: Any, swaps: Sequence[tuple[str, str]]) -> Any:
-    if (parts := parts_in(value)) is not None:
-        return {"$text": [_swapped(part, swaps) for part in parts]}
-    for wrong, right in swaps if isinstance(value, str) else ():
-        value = re.sub(wrong, right, value)
-    return value
-
-
-def without_echoes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
-    """Return ``plan`` without calls that only hand on one earlier result (``calculator(expression="$1")``)."""
-    alias: dict[str, str] = {}
-    nodes: list[Node] = []
-    for node in plan.nodes:
-        args = {name: _renamed(value, alias) for name, value in node.args.items()}
-        node = node.model_copy(update={"args": args}) if args != node.args else node
-        source = _echo(node, specs.get(node.tool))
-        if source and not any(node.id in (*later.after, _head(later.when), _head(later.over)) for later in plan.nodes):
-            alias[node.id] = source
-        else:
-            nodes.append(node)
-    return plan.model_copy(update={"nodes": tuple(nodes)}) if alias else plan
-
-
-def _echo(node: Node, spec: ToolSpec | None) -> str:
-    """Return the reference that a call hands on unchanged: its only argument, a bound text of nothing else."""
-    if spec is None or spec.effect.value != "read" or len(node.args) != 1 or node.when or node.over:
-        return ""
-    [(name, value)] = node.args.items()
-    parts = parts_in(value) or []
-    alone = name in spec.binds and len([part for part in parts if str(part).strip()]) == 1
-    return (ref_in(parts[0]) or "") if alone and name == "expression" else ""
-
-
-def _head(value: Any) -> str:
-    return parse_ref(ref).head if (ref := ref_in(value)) else ""
-
-
-def _renamed(value: Any, alias: Mapping[str, str]) -> Any:
-    if not alias:
-        return value
-    if (ref := ref_in(value)) is not None:
-        head = parse_ref(ref).head
-        return {"$ref": alias[head] + ref[len(head) :]} if head in alias else value
-    if isinstance(value, dict):
-        return {key: _renamed(item, alias) for key, item in value.items()}
-    return [_renamed(item, alias) for item in value] if isinstance(value, list) else value
 
 
 def planned(node: Node, spec: ToolSpec) -> dict[str, Any]:
@@ -178,96 +109,6 @@ def _pending(value: Any, *, bind: bool) -> Any:
     if isinstance(value, list):
         return [_pending(item, bind=False) for item in value]
     return value
-
-
-def lint(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> list[str]:
-    """Return suspicions, worded for a model: a literal where a reference is due, a dropped operand.
-
-    They are worth one more try of the model, never a refusal of the plan: ``known`` is all the text that
-    the model had (task, data, earlier results), and a number may well come from common sense.
-    """
-    found = []
-    used = {id for node in plan.nodes for id in parents(node)}
-    said = set(_NUMBER.findall(known))
-    for place, node in enumerate(plan.nodes):
-        spec = specs.get(node.tool)
-        spare = [earlier.id for earlier in plan.nodes[:place] if earlier.id not in used]
-        if spec is None:
-            continue
-        made = [text for text in _numbers(node, spec) if text not in said and text not in _COMMON]
-        if made and spare:
-            found.append(
-                f"{node.id}: {made[0]} stands neither in the task nor in the data; refer to the result that it should "
-                f"come from, such as {spare[-1]}."
-            )
-        found += _undefined(node, spec, place)
-    return found + list(_dropped(plan, specs, used)) + list(_codes(plan, known))
-
-
-def _dropped(plan: Plan, specs: Mapping[str, ToolSpec], used: set[str]) -> Iterator[str]:
-    """A calculation at the end that leaves out one of several results of the same kind."""
-    last = plan.nodes[-1] if plan.nodes else None
-    if last is None or last.tool not in specs or len(plan.nodes) < 3 or not parents(last):
-        return
-    dropped = [node.id for node in plan.nodes[:-1] if node.id not in used and node.tool == plan.nodes[0].tool]
-    if dropped and specs[last.tool].binds and last.tool != plan.nodes[0].tool:
-        yield (
-            f"{last.id}: does not use the result of {', '.join(dropped)}; use it, or leave that line out when "
-            "it is not needed."
-        )
-
-
-def _codes(plan: Plan, known: str) -> Iterator[str]:
-    """A key of another table where the task asks for names."""
-    if not re.search(r"\bnames?\b", plan.task, re.IGNORECASE):
-        return
-    for many, column, one, key in re.findall(r"\b(\w+)\.(\w+) = (\w+)\.(\w+)", _joins(known)):
-        named = re.search(rf"^- {one} \([^\n]*\bname text", known, re.MULTILINE)
-        texts = [text for node in plan.nodes for _, text in _literals(dict(node.args), "") if isinstance(text, str)]
-        taken = [text for text in texts if re.search(rf"(?i)^\s*select\s+(\w+\.)?{column}\b.*\bfrom\s+{many}\b", text)]
-        if named and key != "name" and taken and not any(re.search(rf"\b{one}\b", text) for text in texts):
-            yield (
-                f"n1: {many}.{column} is only a key; for the name select {one}.name and add "
-                f"JOIN {one} ON {many}.{column} = {one}.{key}."
-            )
-
-
-def _joins(known: str) -> str:
-    return "\n".join(line for line in known.splitlines() if line.startswith("- tables join ON "))
-
-
-def _numbers(node: Node, spec: ToolSpec) -> list[str]:
-    """Numbers in bound texts (SQL, expressions) and in numeric arguments."""
-    out: list[str] = []
-    for name, value in node.args.items():
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            out.append(write_value(value))
-        elif name in spec.binds:
-            parts = parts_in(value) or [value]
-            for part in parts:
-                if isinstance(part, str):
-                    out += _NUMBER.findall(re.sub(r"'[^']*'", "''", part))
-    return out
-
-
-def _undefined(node: Node, spec: ToolSpec, place: int) -> Iterator[str]:
-    for name in spec.binds:
-        for part in parts_in(node.args.get(name)) or [node.args.get(name)]:
-            for number in re.findall(r"\$(\d+)", re.sub(r"'[^']*'", "''", part) if isinstance(part, str) else ""):
-                offer = f"refer to lines 1 to {place}" if place else "write the value itself"
-                yield f"{node.id}: {name} mentions line {number}, which does not come before it; {offer}."
-
-
-def elsewhere(problem: str, node: Node, plan: Plan) -> str:
-    """Return where a column that a problem misses is: in the result of an earlier line that named it so."""
-    missing = re.search(r"there is no column (\w+)", problem)
-    for earlier in plan.nodes if missing else ():
-        if earlier.id == node.id:
-            break
-        texts = [text for _, text in _literals(dict(earlier.args), "") if isinstance(text, str)]
-        if missing and any(re.search(rf"(?i)\bAS {missing[1]}\b", text) for text in texts):
-            return f"; {missing[1]} is in the result of line {earlier.id[1:]}: write FROM ${earlier.id[1:]}"
-    return ""
 
 
 def worded(text: str, problems: Sequence[str]) -> str:

@@ -260,3 +260,48 @@ async def test_a_key_where_a_name_is_asked_for_is_doubted() -> None:
     scripted = model('1. query(sql="SELECT place FROM reads")\n', '1. query(sql="SELECT name FROM places")\n')
     await LineCompiler(scripted, SPECS).compile("What is the name of the place?", brief=brief)
     assert "JOIN places ON reads.place = places.code" in scripted.requests[1].messages[-1].content
+
+
+async def test_what_no_data_has_is_refused_in_the_end() -> None:
+    async def check(tool: str, args: Mapping[str, Any]) -> list[str]:
+        return ["query: there is no column wind_speed; the columns of t are day, rain"]
+
+    for task, brief, refused in (
+        ("What was the wind speed?", "- t: day, rain", True),
+        ("What was the wind speed?", "- t: day, rain\n- u: windiness", False),
+        ("How strong was the storm?", "- t: day, rain", False),
+    ):
+        compiler = LineCompiler(model(*['1. query(sql="SELECT wind_speed FROM t")\n'] * 3), SPECS, check=check)
+        if refused:
+            assert (await compiler.compile(task, brief=brief)).refusal == "the data has no wind speed"
+        else:
+            with pytest.raises(PlanInvalid):
+                await compiler.compile(task, brief=brief)
+
+
+async def test_tables_that_a_check_names_are_joined_or_reread() -> None:
+    async def check(tool: str, args: Mapping[str, Any]) -> list[str]:
+        if args.get("sql") == "SELECT b, avg(c) AS m FROM t GROUP BY b":
+            return ["there is no column c; c is a column of u: add JOIN u ON t.k = u.k"]
+        return (
+            ["there is no column m; the columns of t are b"] if args.get("sql") == "SELECT b FROM t ORDER BY m" else []
+        )
+
+    text = '1. query(sql="SELECT b, avg(c) AS m FROM t GROUP BY b")\n2. query(sql="SELECT b FROM t ORDER BY m")\n'
+    plan = await LineCompiler(model(text), SPECS, check=check).compile("x")
+    assert plan.nodes[0].args["sql"] == "SELECT b, avg(c) AS m FROM t JOIN u ON t.k = u.k GROUP BY b"
+    assert plan.nodes[1].args["sql"] == {"$text": ["SELECT b FROM ", {"$ref": "n1"}, " ORDER BY m"]}
+
+
+@pytest.mark.parametrize(
+    ("task", "sql", "says"),
+    [
+        ("What is the total of a?", "SELECT a FROM t", "sum("),
+        ("What is the mean a?", "SELECT a FROM t", "avg("),
+        ("Which a has most x?", "SELECT b FROM t WHERE b = 'x' GROUP BY b ORDER BY count(*)", "GROUP BY the column"),
+    ],
+)
+async def test_what_is_not_computed_is_doubted(task: str, sql: str, says: str) -> None:
+    scripted = model(f'1. query(sql="{sql}")\n', '1. query(sql="SELECT sum(a), avg(a) FROM t")\n')
+    await LineCompiler(scripted, SPECS).compile(task)
+    assert says in scripted.requests[1].messages[-1].content

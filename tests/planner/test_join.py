@@ -67,7 +67,7 @@ async def test_answers_hold_what_the_plan_ended_in() -> None:
 
     assert (await ask("ANSWER: It is about 6.82 degrees", ends(6.8166)))[0] == "It is about 6.82 degrees"
     assert (await ask("ANSWER: Site A", ends("KB")))[0] == "KB"
-    assert (await ask("ANSWER: It is 5", ends("KB")))[0] == "It is 5 (KB)"
+    assert (await ask("ANSWER: It is 5", ends("KB")))[0] == "It is 5 Also: KB."
     assert (await ask("ANSWER: There are two", ends(2)))[0] == "There are two"
     assert (await ask("ANSWER: Yes", ends(True)))[0] == "Yes"
     assert (await ask("ANSWER: Saved.", ends({"path": "a.md", "bytes": 3})))[0] == "Saved. Written: a.md."

@@ -1,0 +1,108 @@
+"""What is put right in a plan without asking the model again, because a check has spelt it out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..steps import Node, Plan, ToolSpec
+from .repair import literals
+from .values import parse_ref, parts_in, ref_in
+
+
+def mended(node: Node, spec: ToolSpec, problems: Sequence[str]) -> Node:
+    """Return ``node`` as a check has said it is to be written, where the check said so exactly.
+
+    Understood are: ``has the value 'Open', not 'open'``; ``write (SELECT limit FROM setup) for limit`` (or ``for
+    setup.column``, which stands for any column of it); ``write FROM $1``; ``add JOIN b ON a.x = b.y``. The last two
+    only for a statement that reads one table.
+    """
+    told = "\n".join(problems)
+    swaps = [(re.escape(wrong), right) for right, wrong in re.findall(r"has the value ('[^']*'), not ('[^']*')", told)]
+    for column, table, name in re.findall(r"write \(SELECT (\w+) FROM (\w+)\) for ([\w.]+)", told):
+        if name == f"{table}.column":
+            swaps.append((rf"(?i)\b{table}\.(\w+)", rf"(SELECT \1 FROM {table})"))
+        else:
+            swaps.append((rf"(?i)(?:\b\w+\.)?\b{column}\b(?! FROM)", f"(SELECT {column} FROM {table})"))
+    source = re.search(r"write FROM \$(\d+)", told)
+    join = None if source else re.search(r"add (JOIN (\w+) ON \w+\.\w+ = \w+\.\w+)", told)
+    args = dict(node.args)
+    for name in spec.binds:
+        value = _swapped(args.get(name), swaps)
+        if isinstance(value, str) and (one := _only_table(value)) is not None:
+            if source is not None:
+                value = {"$text": [value[: one.start(1)], {"$ref": f"n{source[1]}"}, value[one.end(1) :]]}
+                value["$text"] = [part for part in value["$text"] if part]
+            elif join is not None and join[2] != one[1]:
+                value = f"{value[: one.end(1)]} {join[1]}{value[one.end(1) :]}"
+        if value is not None:
+            args[name] = value
+    return node if args == node.args else node.model_copy(update={"args": args})
+
+
+def _only_table(sql: str) -> re.Match[str] | None:
+    """Return the match of the one table (group 1) of a statement without joins, aliases and subqueries."""
+    found = list(re.finditer(r"(?i)\bFROM\s+(\w+)(?=\s*(?:$|WHERE\b|GROUP\b|ORDER\b|LIMIT\b|HAVING\b))", sql))
+    others = re.findall(r"(?i)\b(?:FROM|JOIN)\b", sql)
+    return found[0] if len(found) == 1 and len(others) == 1 else None
+
+
+def _swapped(value: Any, swaps: Sequence[tuple[str, str]]) -> Any:
+    if (parts := parts_in(value)) is not None:
+        return {"$text": [_swapped(part, swaps) for part in parts]}
+    for wrong, right in swaps if isinstance(value, str) else ():
+        value = re.sub(wrong, right, value)
+    return value
+
+
+def without_echoes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
+    """Return ``plan`` without calls that only hand on one earlier result (``calculator(expression="$1")``)."""
+    alias: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in plan.nodes:
+        args = {name: _renamed(value, alias) for name, value in node.args.items()}
+        node = node.model_copy(update={"args": args}) if args != node.args else node
+        source = _echo(node, specs.get(node.tool))
+        if source and not any(node.id in (*later.after, _head(later.when), _head(later.over)) for later in plan.nodes):
+            alias[node.id] = source
+        else:
+            nodes.append(node)
+    return plan.model_copy(update={"nodes": tuple(nodes)}) if alias else plan
+
+
+def _echo(node: Node, spec: ToolSpec | None) -> str:
+    """Return the reference that a call hands on unchanged: its only argument, a bound text of nothing else."""
+    if spec is None or spec.effect.value != "read" or len(node.args) != 1 or node.when or node.over:
+        return ""
+    [(name, value)] = node.args.items()
+    parts = parts_in(value) or []
+    alone = name in spec.binds and len([part for part in parts if str(part).strip()]) == 1
+    return (ref_in(parts[0]) or "") if alone and name == "expression" else ""
+
+
+def _head(value: Any) -> str:
+    return parse_ref(ref).head if (ref := ref_in(value)) else ""
+
+
+def _renamed(value: Any, alias: Mapping[str, str]) -> Any:
+    if not alias:
+        return value
+    if (ref := ref_in(value)) is not None:
+        head = parse_ref(ref).head
+        return {"$ref": alias[head] + ref[len(head) :]} if head in alias else value
+    if isinstance(value, dict):
+        return {key: _renamed(item, alias) for key, item in value.items()}
+    return [_renamed(item, alias) for item in value] if isinstance(value, list) else value
+
+
+def elsewhere(problem: str, node: Node, plan: Plan) -> str:
+    """Return where a column that a problem misses is: in the result of an earlier line that named it so."""
+    missing = re.search(r"there is no column (\w+)", problem)
+    for earlier in plan.nodes if missing else ():
+        if earlier.id == node.id:
+            break
+        texts = [text for _, text in literals(dict(earlier.args), "") if isinstance(text, str)]
+        if missing and any(re.search(rf"(?i)\bAS {missing[1]}\b", text) for text in texts):
+            return f"; {missing[1]} is in the result of line {earlier.id[1:]}: write FROM ${earlier.id[1:]}"
+    return ""
