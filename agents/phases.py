@@ -117,7 +117,7 @@ class Phases:
         progress = self.progress
         assert progress.plan is not None
         plan = progress.plan
-        may_replan = plan.revision < self._ctx.limits.max_replans and progress.given is None and not progress.final
+        may_replan = plan.revision < self._ctx.limits.max_replans and plan.origin != "person" and not progress.final
         if may_replan and (broken := self._broken(plan)):
             self._extend(plan, broken)
             return
@@ -211,7 +211,7 @@ class Phases:
         found = problems(plan, specs)
         if found:
             raise PlanInvalid(found)
-        return complete(plan, specs)
+        return complete(plan, specs).model_copy(update={"origin": "person"})
 
     async def _authorise(self, plan: Plan) -> None:
         """Stop before any effect when a node is denied whatever its inputs turn out to be."""
