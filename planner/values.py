@@ -134,8 +134,8 @@ def resolve(node: Node, results: Mapping[str, StepResult], spec: ToolSpec, *, it
     """Return the arguments of ``node`` with every reference replaced by its value, and their labels.
 
     ``item`` is the current element of a node with ``over``. For parameters in ``spec.binds`` text
-    around references becomes a ``Bound``. Raises ArgumentsInvalid when a reference leads nowhere,
-    naming it and what is there instead.
+    around references becomes a ``Bound``. For parameters in ``spec.paths`` a row with a ``path`` counts as
+    that path. Raises ArgumentsInvalid when a reference leads nowhere, naming it and what is there instead.
     """
     fill = _Fill(node, results, item)
     args: dict[str, Any] = {}
@@ -147,10 +147,25 @@ def resolve(node: Node, results: Mapping[str, StepResult], spec: ToolSpec, *, it
         kind = _kind(properties.get(name))
         if isinstance(value, (dict, list)):
             value = fill.value(value, kind=kind, bind=name in spec.binds)
+        if name in spec.paths and not isinstance(value, str):
+            value = _path(value, node, name)
         args[name] = value
         own = Label(sources=origin[name]) if name in origin else Label()
         labels[name] = own.join(*fill.seen) if fill.seen else own
     return Resolved(args, labels)
+
+
+def _path(value: Any, node: Node, name: str) -> Any:
+    """The path that a hit or a file's row stands for; several different ones are an error that says how to go on."""
+    rows = value if isinstance(value, list) else [value]
+    paths = dict.fromkeys(row.get("path") if isinstance(row, dict) else row for row in rows)
+    if len(paths) == 1 and isinstance(path := next(iter(paths)), str):
+        return path
+    what = "nothing" if not rows else f"{len(paths)} different paths" if all(paths) else _brief(value)
+    raise ArgumentsInvalid(
+        f"{node.id}: {name} takes one path, but is given {what}; name one path, or take one element, as in $1[0].path.",
+        ids={"node": node.id},
+    )
 
 
 def holds(node: Node, results: Mapping[str, StepResult]) -> bool:

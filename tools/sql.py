@@ -80,6 +80,24 @@ class Statement:
             ):
                 column.replace(exp.Literal.string(column.name))
 
+    def compare_as_text(self) -> None:
+        """Let ``LIKE`` look at dates and numbers as they are written."""
+        for like in self.tree.find_all(exp.Like, exp.ILike):
+            if isinstance(like.this, exp.Column):
+                like.set("this", exp.cast(like.this.copy(), "VARCHAR"))
+
+    def group_also_by(self, name: str) -> bool:
+        """Add a column to the ``GROUP BY`` of the select that uses it; False when there is none."""
+        for column in self.tree.find_all(exp.Column):
+            select = column.find_ancestor(exp.Select)
+            if column.name.lower() == name.lower() and select is not None:
+                group = select.args.get("group")
+                if group is not None and any(column == other for other in group.expressions):
+                    continue
+                select.group_by(column.copy(), copy=False)
+                return True
+        return False
+
     def qualify_join_keys(self) -> None:
         """Say whose column a join key is where the statement leaves it open: both sides hold the same value."""
         for equal in self.tree.find_all(exp.EQ):

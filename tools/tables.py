@@ -27,6 +27,7 @@ from .values import is_datetime_at_midnight, tidy, to_json
 T = TypeVar("T")
 Form = Literal["auto", "value", "rows", "csv", "lines", "list"]
 TIMEOUT = 60.0
+_MENDS = 3
 
 
 class QueryTool(FunctionTool[Any, Any]):
@@ -68,10 +69,11 @@ class QueryTool(FunctionTool[Any, Any]):
                 _load_relation(session, name, value, statement.names())
             found = {name: session.columns(name) for name in (*statement.tables, *statement.relations)}
             statement.qualify_join_keys()
+            statement.compare_as_text()
             statement.unquote_values({column.lower() for columns in found.values() for column in columns})
             self._profiles.mend_values(catalog, statement)
             try:
-                answer = _run(session, statement, statement.text, statement.values)
+                answer = _run(session, statement, statement.values)
             except SqlError as error:
                 raise ToolError(_explain(error, found, statement.shown)) from None
             return shape(answer, form)
@@ -96,9 +98,10 @@ class QueryTool(FunctionTool[Any, Any]):
                 _load_relation(session, name, value, statement.names())
                 found[name] = session.columns(name)
             statement.qualify_join_keys()
+            statement.compare_as_text()
             statement.unquote_values({column.lower() for columns in found.values() for column in columns})
             try:
-                _run(session, statement, f"EXPLAIN {statement.text}", dict.fromkeys(statement.values))
+                _run(session, statement, dict.fromkeys(statement.values), explain=True)
             except SqlError as error:
                 if statement.pending and error.kind == "BinderException" and "types" in error.message:
                     return []
@@ -166,17 +169,34 @@ def _read(sql: str | Bound, catalog: Catalog) -> statements.Statement:
     return statements.read(sql, find, list(catalog.tables))
 
 
-def _run(session: Session, statement: statements.Statement, text: str, values: Mapping[str, Any]) -> Answer:
-    """Run a statement; columns of an empty earlier result, whose types nobody knows, are tried as numbers too."""
-    try:
-        return session.run(text, values)
-    except SqlError as error:
-        empty = [name for name, value in statement.relations.items() if value == []]
-        if not empty or error.kind != "BinderException":
-            raise
-        for name in empty:
-            session.declare(name, dict.fromkeys(session.columns(name), "DOUBLE"))
-        return session.run(text, values)
+def _run(
+    session: Session, statement: statements.Statement, values: Mapping[str, Any], *, explain: bool = False
+) -> Answer:
+    """Run or explain a statement, after putting right what DuckDB says is missing, a few times at most."""
+    for _ in range(_MENDS):
+        try:
+            return session.run(f"EXPLAIN {statement.text}" if explain else statement.text, values)
+        except SqlError as error:
+            if error.kind != "BinderException" or not _mended(session, statement, error):
+                raise
+    return session.run(f"EXPLAIN {statement.text}" if explain else statement.text, values)
+
+
+def _mended(session: Session, statement: statements.Statement, error: SqlError) -> bool:
+    """True when the statement is another one now.
+
+    A bare column beside an aggregate is grouped by: where it belongs to the group that changes nothing, and
+    where it does not, the rows show it. Columns of an empty earlier result, whose types nobody knows, are
+    tried as numbers too.
+    """
+    bare = re.search(r'column "(\w+)" must appear in the GROUP BY', error.message)
+    if bare:
+        return statement.group_also_by(bare[1])
+    empty = [name for name, value in statement.relations.items() if value == []]
+    statement.relations.update(dict.fromkeys(empty, ()))
+    for name in empty:
+        session.declare(name, dict.fromkeys(session.columns(name), "DOUBLE"))
+    return bool(empty)
 
 
 def _load_relation(session: Session, name: str, value: Any, mentioned: list[str]) -> None:

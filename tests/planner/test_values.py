@@ -175,3 +175,20 @@ def test_parents_come_from_arguments_conditions_lists_and_order() -> None:
         }
     )
     assert parents(node) == ("n3", "n1", "n5", "n6", "n7")
+
+
+@pytest.mark.parametrize(
+    "hits", [[{"path": "a.txt", "line": 1}, {"path": "a.txt", "line": 7}], {"path": "a.txt"}, ["a.txt"]]
+)
+def test_a_hit_counts_as_its_path(hits: object) -> None:
+    reader = ToolSpec(name="reader", description="", parameters={}, paths=("path",))
+    node = Node(id="n2", tool="reader", args={"path": {"$ref": "n1"}})
+    assert resolve(node, {"n1": StepResult(value=hits)}, reader).args == {"path": "a.txt"}
+
+
+@pytest.mark.parametrize("hits", [[], [{"path": "a"}, {"path": "b"}], [{"line": 3}], 5])
+def test_no_path_or_several_are_an_error_before_anybody_judges_them(hits: object) -> None:
+    reader = ToolSpec(name="reader", description="", parameters={}, paths=("path",))
+    node = Node(id="n2", tool="reader", args={"path": {"$ref": "n1"}})
+    with pytest.raises(ArgumentsInvalid, match="takes one path"):
+        resolve(node, {"n1": StepResult(value=hits)}, reader)
