@@ -26,6 +26,7 @@ from ..steps import (
     Trajectory,
     digest_call,
 )
+from .absent import absent
 from .calls import StepModel, StepStopped
 from .clean import redacted
 from .clock import now
@@ -125,9 +126,10 @@ class Phases:
             self._answer(plan, nothing)
             return
         try:
+            gone = absent(progress.task, self._rooms.workspace)
             joined = await join(
                 self._model("join", plan.revision),
-                progress.task,
+                f"{progress.task}\n(There is no file {' and no file '.join(gone)}: say so.)" if gone else progress.task,
                 plan,
                 progress.results,
                 may_replan=may_replan,
@@ -199,12 +201,18 @@ class Phases:
         plan = await compiler.compile(
             progress.task,
             hints=progress.hints,
-            brief=await rooms.tools.brief(ctx),
+            brief=await self._brief(),
             on_node=on_node,
             finished=earlier,
             reason=progress.reason,
         )
         return plan.model_copy(update={"revision": revision})
+
+    async def _brief(self) -> str:
+        brief = await self._rooms.tools.brief(self._ctx)
+        gone = absent(self.progress.task, self._rooms.workspace)
+        note = f"\n- there is no file {' and no file '.join(gone)}: it can only be written, not read" if gone else ""
+        return brief + note
 
     async def _check_given(self, plan: Plan) -> Plan:
         specs = self._rooms.specs

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..steps import Node, Plan, ToolSpec
+from ..steps import Effect, Node, Plan, ToolSpec
 from .lines import write_value
 from .repair import literals
 from .values import parents, parts_in
@@ -15,6 +15,11 @@ _COMMON = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "12", "24", "
 _NUMBER = re.compile(r"(?<![\w.$])\d+(?:\.\d+)?(?![\w.])")
 
 
+_TARGET = re.compile(
+    r"\b(?:write|writing|save|saving|put|store|export|copy|create|record|note)\b[^.?!]*?"
+    r"\b(?:to|into|in|as|file|called|named)\s+[`'\"]?([\w/-]+\.[a-z]{2,4})\b",
+    re.IGNORECASE,
+)
 _WANTED = (
     (
         r"\b(in total|total|sum of|altogether)\b",
@@ -46,7 +51,24 @@ def lint(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> list[str]:
                 f"come from, such as {spare[-1]}."
             )
         found += _undefined(node, spec, place)
-    return [*found, *_dropped(plan, specs, used), *_codes(plan, known), *_aggregates(plan, specs)]
+    return [
+        *found, *_dropped(plan, specs, used), *_codes(plan, known), *_aggregates(plan, specs), *_unwritten(plan, specs)
+    ]  # fmt: skip
+
+
+def _unwritten(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
+    """A file that the task wants written (``into x.md``, ``save it as x.md``) and no line writes."""
+    writers = [spec for spec in specs.values() if spec.effect is Effect.WRITE and spec.paths]
+    if not writers or not plan.nodes:
+        return
+    told = " ".join(write_value(value) for node in plan.nodes for value in node.args.values() if isinstance(value, str))
+    for name in _TARGET.findall(plan.task):
+        if name not in told:
+            last = plan.nodes[-1].id[1:]
+            yield (
+                f"the task wants {name} written; add a line {writers[0].name}({writers[0].paths[0]}={name!r}, ...) "
+                f"with what belongs into it, such as ${last}."
+            )
 
 
 def _dropped(plan: Plan, specs: Mapping[str, ToolSpec], used: set[str]) -> Iterator[str]:

@@ -1,0 +1,20 @@
+"""Files that a task names and that are not there: said to the models, because small ones look past it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_NAME = re.compile(
+    r"(?<![\w/.:@-])((?:[\w-]+/)*[\w-]+\.(?:csv|tsv|jsonl?|parquet|txt|md|log|py|toml|ya?ml|html?|xml|ini|cfg))\b"
+)
+
+
+def absent(task: str, workspace: Path) -> tuple[str, ...]:
+    """Return the file names in ``task`` that no file of ``workspace`` has, at the path given or anywhere below."""
+    names = dict.fromkeys(_NAME.findall(task))
+    return tuple(
+        name
+        for name in names
+        if not (workspace / name).exists() and next(workspace.rglob(name.rpartition("/")[2]), None) is None
+    )
