@@ -11,6 +11,7 @@ from ..events import Answered, NodePlanned, Planned, Recalled, Repaired, Replann
 from ..messages import Usage
 from ..planner.compile import LineCompiler
 from ..planner.join import join
+from ..planner.lint import targets
 from ..planner.schedule import Scheduler
 from ..planner.validate import complete, problems
 from ..planner.values import parents
@@ -210,8 +211,9 @@ class Phases:
 
     async def _brief(self) -> str:
         brief = await self._rooms.tools.brief(self._ctx)
-        gone = absent(self.progress.task, self._rooms.workspace)
-        note = f"\n- there is no file {' and no file '.join(gone)}: it can only be written, not read" if gone else ""
+        wanted = targets(self.progress.task)
+        gone = [name for name in absent(self.progress.task, self._rooms.workspace) if name not in wanted]
+        note = f"\n- there is no file {' and no file '.join(gone)}" if gone else ""
         return brief + note
 
     async def _check_given(self, plan: Plan) -> Plan:

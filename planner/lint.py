@@ -56,13 +56,18 @@ def lint(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> list[str]:
     ]  # fmt: skip
 
 
+def targets(task: str) -> list[str]:
+    """Return the files that a task wants written, as it names them."""
+    return _TARGET.findall(task)
+
+
 def _unwritten(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
     """A file that the task wants written (``into x.md``, ``save it as x.md``) and no line writes."""
     writers = [spec for spec in specs.values() if spec.effect is Effect.WRITE and spec.paths]
     if not writers or not plan.nodes:
         return
     told = " ".join(write_value(value) for node in plan.nodes for value in node.args.values() if isinstance(value, str))
-    for name in _TARGET.findall(plan.task):
+    for name in targets(plan.task):
         if name not in told:
             last = plan.nodes[-1].id[1:]
             yield (

@@ -91,11 +91,18 @@ def truth(value: Any) -> bool:
     return bool(value)
 
 
+def _counted(value: Any, other: Any) -> Any:
+    """The length of a list that is compared with a number: ``$1 > 3`` asks whether there are more than three."""
+    counts = isinstance(value, list) and isinstance(other, Fraction | int) and not isinstance(other, bool)
+    return Fraction(len(value)) if counts else value
+
+
 def compare(left: Any, action: ast.cmpop, right: Any) -> bool:
     """Compare like with like; ToolError for an order between unlike things."""
     if isinstance(action, ast.In | ast.NotIn):
         inside = _inside(left, right)
         return inside if isinstance(action, ast.In) else not inside
+    left, right = _counted(left, right), _counted(right, left)
     if isinstance(left, bool) != isinstance(right, bool) and not isinstance(action, ast.Is | ast.IsNot):
         left, right = (truth(left), truth(right)) if isinstance(left, str) or isinstance(right, str) else (left, right)
     if isinstance(left, datetime) != isinstance(right, datetime) and isinstance(left, date) and isinstance(right, date):
