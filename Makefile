@@ -1,5 +1,5 @@
 # Every target does all of its own set-up; it needs Python >= 3.11 with pip, and make.
-# First runs download: about 0.5 GB of packages and, for all but `lint`, the models.
+# First runs download packages (1.1 GB installed) and, for all but `lint`, the models.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help

@@ -14,12 +14,11 @@ from .values import parse_ref, parts_in, ref_in
 def mended(node: Node, spec: ToolSpec, problems: Sequence[str]) -> Node:
     """Return ``node`` as a check has said it is to be written, where the check said so exactly.
 
-    Understood are: ``has the value 'Open', not 'open'``; ``write (SELECT limit FROM setup) for limit`` (or ``for
-    setup.column``, which stands for any column of it); ``write FROM $1``; ``add JOIN b ON a.x = b.y``. The last two
-    only for a statement that reads one table.
+    Understood are: ``write (SELECT limit FROM setup) for limit`` (or ``for setup.column``, which stands for any column
+    of it); ``write FROM $1``; ``add JOIN b ON a.x = b.y``. The last two only for a statement that reads one table.
     """
     told = "\n".join(problems)
-    swaps = [(re.escape(wrong), right) for right, wrong in re.findall(r"has the value ('[^']*'), not ('[^']*')", told)]
+    swaps: list[tuple[str, str]] = []
     for column, table, name in re.findall(r"write \(SELECT (\w+) FROM (\w+)\) for ([\w.]+)", told):
         if name == f"{table}.column":
             swaps.append((rf"(?i)\b{table}\.(\w+)", rf"(SELECT \1 FROM {table})"))

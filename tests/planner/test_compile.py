@@ -239,10 +239,7 @@ async def test_what_a_check_spells_out_is_put_right_without_the_model() -> None:
     async def check(tool: str, args: Mapping[str, Any]) -> list[str]:
         sql = args.get("sql")
         if sql == "SELECT a FROM t WHERE b = 'open' AND a > c":
-            return [
-                "query: column b has the value 'Open', not 'open'",
-                "; u has one row: write (SELECT c FROM u) for c",
-            ]
+            return ["; u has one row: write (SELECT c FROM u) for c"]
         return []
 
     text = "1. query(sql=\"SELECT a FROM t WHERE b = 'open' AND a > c\")\n"
@@ -250,7 +247,7 @@ async def test_what_a_check_spells_out_is_put_right_without_the_model() -> None:
     scripted = model(text)
     plan = await LineCompiler(scripted, SPECS, check=check).compile("x")
     assert len(scripted.requests) == 1
-    assert plan.nodes[0].args == {"sql": "SELECT a FROM t WHERE b = 'Open' AND a > (SELECT c FROM u)"}
+    assert plan.nodes[0].args == {"sql": "SELECT a FROM t WHERE b = 'open' AND a > (SELECT c FROM u)"}
     assert [(node.id, node.args) for node in plan.nodes[1:]] == [("n3", {"days": {"$ref": "n1"}})]
 
 
