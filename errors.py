@@ -5,7 +5,9 @@
     │   ├── SettingsInvalid              2    shuntyard.toml, SHUNTYARD_*, a flag
     │   ├── UnknownName                  2    a tool, model, run or benchmark nobody has registered
     │   ├── PlanInvalid                  2    a plan that breaks the rules; lists every problem
-    │   └── PathRefused                  2    outside the workspace, unreadable, or not there
+    │   ├── PathRefused                  2    outside the workspace, unreadable, or not there
+    │   ├── DataMissing                  2    data of an evaluation that is nowhere to be found
+    │   └── DataInvalid                  2    a data file, a log or a row of them that is cut or broken
     ├── TaskFailed                       1    the run ended without what was asked for
     ├── ToolError                        1    a tool could not do its work
     │   ├── ArgumentsInvalid             1    arguments break the tool's schema; says how to mend them
@@ -92,6 +94,18 @@ class PathRefused(UsageError):
     """Raised when a path leaves the workspace, does not exist or cannot be read."""
 
     code = "path_refused"
+
+
+class DataMissing(UsageError):
+    """Raised when the data of an evaluation is nowhere; says what to set or install."""
+
+    code = "data_missing"
+
+
+class DataInvalid(UsageError):
+    """Raised when a data file is cut or broken; names the file and the place in it."""
+
+    code = "data_invalid"
 
 
 class TaskFailed(ShuntyardError):
