@@ -1,15 +1,13 @@
 """Share of the example tasks that local models get right, in every wording.
 
-Each wording runs by itself: an own copy of the sample files as the workspace, an own empty database and
-no memory of the others, writing allowed. A row is logged as soon as its run ends, so that a
-stopped benchmark can go on.
+Runs the suite ``examples`` of ``shuntyard eval`` on two models and shows the scores side by side. A row is
+logged as soon as its run ends, so that a stopped benchmark can go on.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,13 @@ from typing import Any
 import anyio
 
 from ..errors import ShuntyardError
-from ..evals.cases import Case, problems, read_cases
-from ..settings import Settings, cache, load
-from ..steps import Limits, RunResult
+from ..evals.case import Case, Output, Score
+from ..evals.data import Data
+from ..evals.suite import Means, Solver
+from ..evals.suites.examples import SUITE
+from ..settings import cache, load
 
 NAME = "examples"
-FOLDER = Path(__file__).parents[1] / "examples"
-SECONDS = 300.0
 
 Row = dict[str, Any]
 
@@ -34,87 +32,92 @@ async def run(
     beside: str = "qwen2.5-coder-0.5b",
     only: str = "",
     limit: int = 0,
+    concurrency: int = 1,
     resume: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Run the tasks on ``model`` and then on ``beside`` (empty: none), and return the scores.
 
-    ``only`` takes kinds or task ids, separated by commas; ``limit`` takes that many tasks. ``resume`` keeps
-    the rows that an earlier run logged. ``say`` receives a line after each wording.
+    ``only`` takes kinds or task ids, separated by commas; ``limit`` takes that many tasks; ``concurrency``
+    is how many wordings run at once. ``resume`` keeps the rows that an earlier run logged. ``say`` receives
+    a line after each wording.
     """
     settings = load()
     log = cache(settings) / "bench" / "examples.jsonl"
-    tasks = chosen(read_cases(FOLDER / "tasks.toml"), only, limit)
+    cases = chosen(list(SUITE.cases(Data(SUITE.sources, settings=settings))), only, limit)
     rows = _logged(log) if resume else []
     known = {(row["model"], row["task"], row["wording"]) for row in rows}
+    models = list(dict.fromkeys(item for item in (model, beside) if item))
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a" if resume else "w", encoding="utf-8") as sink:
-        for name in dict.fromkeys(item for item in (model, beside) if item):
-            for task in tasks:
-                for number, wording in enumerate(task.wordings):
-                    if (name, task.id, number) in known:
-                        continue
-                    row = await _one(name, task, number, wording)
-                    rows.append(row)
-                    sink.write(json.dumps(row) + "\n")
-                    sink.flush()
-                    if say is not None:
-                        say(_line(row))
-    return summed(rows, tasks, [item for item in (model, beside) if item]) | {"log": str(log)}
+
+        def keep(row: Row) -> None:
+            rows.append(row)
+            sink.write(json.dumps(row) + "\n")
+            sink.flush()
+            if say is not None:
+                say(_line(row))
+
+        for name in models:
+            left = [case for case in cases if (name, *_place(case)) not in known]
+            await _all(name, left, concurrency, keep)
+    return summed(rows, {_place(case)[0] for case in cases}, models) | {"log": str(log)}
 
 
-def chosen(tasks: Sequence[Case], only: str, limit: int) -> tuple[Case, ...]:
-    """The tasks of the kinds or ids in ``only`` (all when empty), at most ``limit`` (0: all)."""
+def chosen(cases: Sequence[Case], only: str, limit: int) -> list[Case]:
+    """The cases of the kinds or task ids in ``only`` (all when empty), of at most ``limit`` tasks (0: all)."""
     names = {name.strip() for name in only.split(",") if name.strip()}
-    found = [task for task in tasks if not names or {task.kind, task.id} & names]
-    return tuple(found[: limit or None])
+    found = [case for case in cases if not names or {case.category, _place(case)[0]} & names]
+    tasks = list(dict.fromkeys(_place(case)[0] for case in found))[: limit or None]
+    return [case for case in found if _place(case)[0] in tasks]
 
 
-async def _one(model: str, task: Case, number: int, wording: str) -> Row:
-    with tempfile.TemporaryDirectory(prefix="shuntyard-", ignore_cleanup_errors=True) as place:
-        workspace = Path(place, "workspace")
-        shutil.copytree(FOLDER / "data", workspace)
-        overrides = {
-            "home": Path(place, "home"),
-            "workspace": workspace,
-            "model": model,
-            "memory": False,
-            "approve": ("write_file",),
-        }
-        result, error = await _run(wording, load(overrides, folder=workspace))
-        found = problems(task, result, workspace) if result is not None else [error]
+def _place(case: Case) -> tuple[str, int]:
+    task, _, number = case.id.rpartition("/")
+    return task, int(number) - 1
+
+
+async def _all(model: str, cases: Sequence[Case], concurrency: int, keep: Callable[[Row], None]) -> None:
+    limiter = anyio.CapacityLimiter(max(concurrency, 1))
+    means = Means(settings=load({"model": model}), model=None)
+
+    async def one(solve: Solver, case: Case) -> None:
+        async with limiter:
+            keep(await _row(model, solve, case))
+
+    async with SUITE.solvers[SUITE.solver].open(means) as solve, anyio.create_task_group() as group:
+        for case in cases:
+            group.start_soon(one, solve, case)
+
+
+async def _row(model: str, solve: Solver, case: Case) -> Row:
+    start = time.monotonic()
+    try:
+        output = await solve(case, seed=0)
+        score = await SUITE.scorer(case, output)
+    except (ShuntyardError, TimeoutError) as error:
+        output = Output(error=f"{type(error).__name__}: {error}", seconds=time.monotonic() - start)
+        score = Score(value=0, answered=False, explanation=output.error)
+    return row(model, case, output, score)
+
+
+def row(model: str, case: Case, output: Output, score: Score) -> Row:
+    """Return a line of the log."""
+    task, wording = _place(case)
+    told: Mapping[str, Any] = output.value if isinstance(output.value, dict) else {}
     return {
         "model": model,
-        "task": task.id,
-        "kind": task.kind,
-        "wording": number,
-        "right": not found,
-        "problems": found,
-    } | _told(result)
-
-
-async def _run(wording: str, settings: Settings) -> tuple[RunResult | None, str]:
-    from ..agents.agent import Agent
-
-    try:
-        async with Agent(settings=settings) as agent:
-            with anyio.fail_after(SECONDS + 60):
-                return await agent.run(wording, limits=Limits(deadline=SECONDS)), ""
-    except (ShuntyardError, TimeoutError) as error:
-        return None, f"{type(error).__name__}: {error}"
-
-
-def _told(result: RunResult | None) -> Row:
-    if result is None:
-        return {"status": "error", "answer": "", "failure": "", "plan": [], "tokens": 0, "seconds": 0.0}
-    nodes = result.plan.nodes if result.plan is not None else ()
-    return {
-        "status": result.status,
-        "answer": result.answer[:2000],
-        "failure": result.failure.message[:500] if result.failure is not None else "",
-        "plan": [f"{node.id} {node.tool}({json.dumps(node.args)})" for node in nodes],
-        "tokens": result.usage.total,
-        "seconds": round(result.seconds, 2),
+        "task": task,
+        "kind": case.category,
+        "wording": wording,
+        "right": score.value == 1,
+        "problems": [score.explanation] if score.explanation else [],
+        "status": told.get("status", "error"),
+        "answer": output.text[:2000],
+        "failure": next(iter(told.get("failures", [])), "")[:500],
+        "plan": list(told.get("plan", [])),
+        "tokens": output.usage.total,
+        "seconds": round(output.seconds, 2),
     }
 
 
@@ -139,12 +142,11 @@ def _rows(lines: Sequence[str]) -> Iterator[Row]:
             continue  # the last line of a killed run
 
 
-def summed(rows: Sequence[Row], tasks: Sequence[Case], models: Sequence[str]) -> dict[str, Any]:
-    """Scores per model and kind, and every wrong row."""
-    ids = {task.id: task for task in tasks}
+def summed(rows: Sequence[Row], tasks: set[str], models: Sequence[str]) -> dict[str, Any]:
+    """Scores per model and kind over the rows of ``tasks``, and every wrong row."""
     return {
         "models": {
-            model: _score([row for row in rows if row["model"] == model and row["task"] in ids]) for model in models
+            model: _score([row for row in rows if row["model"] == model and row["task"] in tasks]) for model in models
         }
     }
 

@@ -3,14 +3,23 @@ from typing import Any
 
 import pytest
 
-from shuntyard.benchmarks.examples import FOLDER, chosen, describe, summed
-from shuntyard.errors import PathRefused, SettingsInvalid
-from shuntyard.evals.cases import Case, Check, numbers, problems, read_cases
+from shuntyard.benchmarks.examples import chosen, describe, summed
+from shuntyard.errors import DataInvalid, DataMissing
+from shuntyard.evals.data import Data
+from shuntyard.evals.suites.example_checks import Check, numbers, read_tasks, tell, wanted_files
+from shuntyard.evals.suites.example_checks import problems as problems_told
+from shuntyard.evals.suites.examples import SUITE, always_refuse
 from shuntyard.steps import Failure, Plan, RunResult, StepResult
 
+Checks = tuple[Check, ...]
 
-def task(*check: Check, kind: str = "chain") -> Case:
-    return Case.model_validate({"id": "t", "kind": kind, "depth": 1, "calls": 1, "wordings": ("w",), "check": check})
+
+def task(*check: Check) -> Checks:
+    return check
+
+
+def problems(checks: Checks, result: RunResult, workspace: Path) -> list[str]:
+    return problems_told(checks, tell(result, workspace, wanted_files(checks)))
 
 
 def said(answer: str, **more: Any) -> RunResult:
@@ -53,7 +62,7 @@ def test_a_file_must_be_written(tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    impossible = task(Check(refused=True), kind="impossible")
+    impossible = task(Check(refused=True))
     assert problems(impossible, said("There is no tool for it.", status="refused"), tmp_path) == []
     assert problems(impossible, said("", status="refused"), tmp_path)
     assert problems(impossible, said("Sent!"), tmp_path)
@@ -61,7 +70,7 @@ def test_refusals(tmp_path: Path) -> None:
 
 
 def test_missing_may_be_told_by_the_answer_a_failure_or_a_refusal(tmp_path: Path) -> None:
-    missing = task(Check(missing="x.csv"), kind="failing")
+    missing = task(Check(missing="x.csv"))
     failure = Failure(code="path_refused", message="'x.csv' does not exist; the workspace has a.csv.")
     assert problems(missing, said("There is no file x.csv."), tmp_path) == []
     assert problems(missing, said("", status="failed", results={"n1": StepResult(failure=failure)}), tmp_path) == []
@@ -70,30 +79,51 @@ def test_missing_may_be_told_by_the_answer_a_failure_or_a_refusal(tmp_path: Path
 
 
 def test_the_shipped_tasks_can_be_read_and_chosen() -> None:
-    tasks = read_cases(FOLDER / "tasks.toml")
-    assert len(chosen(tasks, "", 0)) == len(tasks) >= 20
-    assert {item.kind for item in chosen(tasks, "join, impossible", 0)} == {"join", "impossible"}
-    assert [item.id for item in chosen(tasks, "mail", 0)] == ["mail"]
-    assert len(chosen(tasks, "", 2)) == 2
+    cases = list(SUITE.cases(Data(SUITE.sources)))
+    tasks = {case.id.rpartition("/")[0] for case in cases}
+    assert len(chosen(cases, "", 0)) == len(cases) == 3 * len(tasks)
+    assert len(tasks) >= 20
+    assert {case.category for case in chosen(cases, "join, impossible", 0)} == {"join", "impossible"}
+    assert [case.id for case in chosen(cases, "mail", 0)] == ["mail/1", "mail/2", "mail/3"]
+    assert len(chosen(cases, "", 2)) == 6
 
 
-def test_unreadable_tasks_name_the_mend(tmp_path: Path) -> None:
-    with pytest.raises(PathRefused, match="from a checkout"):
-        read_cases(tmp_path / "tasks.toml")
-    (tmp_path / "tasks.toml").write_text('[[task]]\nid = "x"\n')
-    with pytest.raises(SettingsInvalid, match="mend that entry"):
-        read_cases(tmp_path / "tasks.toml")
+def test_unreadable_tasks_name_the_mend() -> None:
+    with pytest.raises(DataInvalid, match="mend that entry"):
+        read_tasks('[[task]]\nid = "x"\n', place="tasks.toml")
+    with pytest.raises(DataInvalid, match=r"tasks\.toml"):
+        read_tasks("[[task", place="tasks.toml")
+
+
+def test_a_wheel_says_that_a_checkout_is_needed() -> None:
+    (source,) = SUITE.sources
+    bare = source.model_copy(update={"package_folder": "not_shipped"})
+    with pytest.raises(DataMissing, match="checkout"):
+        list(SUITE.cases(Data((bare,))))
+
+
+def test_the_data_that_was_used_is_told() -> None:
+    data = Data(SUITE.sources)
+    sample = {case.meta["sample"] for case in SUITE.cases(data)}
+    assert len(sample) == 1
+    assert {"tasks.toml", "data/harvest.csv", "data/notes/may.txt"} <= {use.file for use in data.used}
+
+
+def test_refusing_everything_is_right_for_impossible_tasks_alone() -> None:
+    cases = list(SUITE.cases(Data(SUITE.sources)))
+    scores = always_refuse(cases)
+    assert {case.category for case in cases if scores[case.id].value} == {"impossible"}
+    assert all(scores[case.id].value for case in cases if case.category == "impossible")
 
 
 def test_scores_are_summed_by_model_and_kind() -> None:
-    tasks = (task(Check(refused=True), kind="impossible"),)
     rows = [
         {"model": model, "task": "t", "kind": "impossible", "wording": number, "right": right, "status": "refused"}
         | {"tokens": 100, "seconds": 2.0}
         for model, rights in (("big", (True, True, False)), ("little", (True, False, False)))
         for number, right in enumerate(rights)
     ]
-    result = summed(rows, tasks, ["big", "little"])
+    result = summed(rows, {"t"}, ["big", "little"])
     assert result["models"]["big"]["share"] == 0.6667
     assert result["models"]["big"]["refused_tasks"] == 1
     assert result["models"]["little"]["refused_tasks"] == 0

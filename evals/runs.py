@@ -1,0 +1,64 @@
+"""How suites let an agent do a case: in a place of its own, and its run told as an output."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from ..settings import Settings
+from ..steps import Plan, RunResult
+from .case import Output
+
+
+@contextmanager
+def apart(settings: Settings, *, sample: Path | None = None) -> Iterator[Settings]:
+    """Settings with an empty home, a workspace of its own (a copy of ``sample``) and no memory; gone after."""
+    with tempfile.TemporaryDirectory(prefix="shuntyard-", ignore_cleanup_errors=True) as place:
+        workspace = Path(place, "workspace")
+        if sample is None:
+            workspace.mkdir()
+        else:
+            shutil.copytree(sample, workspace)
+        yield settings.model_copy(update={"home": Path(place, "home"), "workspace": workspace, "memory": False})
+
+
+def told(result: RunResult, *, value: JsonValue = None) -> Output:
+    """Return a run as an output. A failed run has no ``error``: what it says of its failure may be right."""
+    return Output(
+        text=result.answer,
+        value=value,
+        usage=result.usage,
+        cost=result.cost,
+        seconds=result.seconds,
+        transcript=tuple(_transcript(result)),
+    )
+
+
+def lines(plan: Plan | None) -> list[str]:
+    """One line for each call of a plan."""
+    nodes = plan.nodes if plan is not None else ()
+    return [f"{node.id} {node.tool}({json.dumps(node.args, ensure_ascii=False)})" for node in nodes]
+
+
+def _transcript(result: RunResult) -> Iterator[dict[str, Any]]:
+    yield {"role": "user", "content": result.task}
+    calls = dict(zip((node.id for node in result.plan.nodes), lines(result.plan), strict=True)) if result.plan else {}
+    if result.plan is not None and result.plan.refusal:
+        yield {"role": "assistant", "content": result.plan.refusal}
+    for id, line in calls.items():
+        step = result.results.get(id)
+        if step is None:
+            yield {"call": line, "result": "did not run"}
+        else:
+            yield {"call": line, "result": step.value if step.failure is None else step.failure.message}
+    if result.failure is not None:
+        yield {"role": "system", "content": f"{result.status}: {result.failure.message}"}
+    if result.answer:
+        yield {"role": "assistant", "content": result.answer}

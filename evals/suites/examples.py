@@ -1,0 +1,109 @@
+"""The tasks of ``examples/tasks.toml``: a case for each wording, each in its own copy of the sample files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from pydantic import TypeAdapter
+
+from ...steps import Limits
+from ..case import Case, Output, Score
+from ..data import Data, DataSource
+from ..runs import apart, told
+from ..suite import Means, Solver, SolverInfo, Suite
+from .example_checks import Check, Told, problems, read_tasks, tell, wanted_files
+
+SECONDS = 300.0
+"""Time of a wording."""
+SOURCE = DataSource(
+    name="examples",
+    licence="Apache-2.0",
+    folder="examples",
+    package="shuntyard",
+    package_folder="examples",
+    install="pip install -e FOLDER with a checkout of shuntyard",
+)
+
+_CHECKS = TypeAdapter(tuple[Check, ...])
+
+
+def cases(data: Data) -> Iterator[Case]:
+    """Every wording of every task, ``ID/1`` to ``ID/3``; changed sample files make other cases."""
+    place = data.path(SOURCE.name, "tasks.toml")
+    tasks = read_tasks(data.text(SOURCE.name, place.name), place=str(place))
+    sample = _record(data, place.parent)
+    for task in tasks:
+        for number, wording in enumerate(task.wordings, 1):
+            yield Case(
+                id=f"{task.id}/{number}",
+                category=task.kind,
+                input=wording,
+                target=[check.model_dump(mode="json", exclude_defaults=True) for check in task.check],
+                meta={"files": list(wanted_files(task.check)), "sample": sample},
+            )
+
+
+async def score(case: Case, output: Output) -> Score:
+    """Right when every check of the task holds of what was answered, written or refused."""
+    return judge(case, Told.model_validate(output.value))
+
+
+def judge(case: Case, told: Told) -> Score:
+    """Hold what a run told against the checks of its case."""
+    found = problems(_CHECKS.validate_python(case.target), told)
+    return Score(value=float(not found), answer=told.answer[:200], explanation="; ".join(found))
+
+
+def always_refuse(cases: Sequence[Case]) -> Mapping[str, Score]:
+    """What refusing everything would score."""
+    refusal = Told(status="refused", refusal="No tool can do this.")
+    return {case.id: judge(case, refusal) for case in cases}
+
+
+@asynccontextmanager
+async def open_agent(means: Means) -> AsyncIterator[Solver]:
+    """An agent that may write files, new for each wording: an own workspace, an empty database, no memory."""
+    from ...agents.agent import Agent
+
+    sample = Data((SOURCE,)).path(SOURCE.name, "tasks.toml").parent / "data"
+
+    async def solve(case: Case, *, seed: int) -> Output:
+        with apart(means.settings, sample=sample) as own:
+            settings = own.model_copy(update={"approve": ("write_file",)})
+            async with Agent(settings=settings) as agent:
+                with anyio.fail_after(SECONDS + 60):
+                    result = await agent.run(str(case.input), limits=Limits(deadline=SECONDS))
+            files = TypeAdapter(list[str]).validate_python(case.meta.get("files", []))
+            return told(result, value=tell(result, settings.workspace, files).model_dump(mode="json"))
+
+    yield solve
+
+
+def _record(data: Data, folder: Path) -> str:
+    """Have every sample file counted as used, and return a hash of them all."""
+    files = sorted(path for path in (folder / "data").rglob("*") if path.is_file())
+    for path in files:
+        data.path(SOURCE.name, path.relative_to(folder).as_posix())
+    listed = "\n".join(f"{use.file} {use.sha256}" for use in data.used if use.file.startswith("data/"))
+    return hashlib.sha256(listed.encode()).hexdigest()[:16]
+
+
+SUITE = Suite(
+    name="examples",
+    about="the tasks of examples/tasks.toml in three wordings: chains, joins, files to write, tasks to refuse",
+    sources=(SOURCE,),
+    cases=cases,
+    scorer=score,
+    solvers={"agent": SolverInfo(open_agent, "the agent with the built-in tools; it may write files")},
+    solver="agent",
+    timeout=SECONDS + 90,
+    baselines={"always refuse": always_refuse},
+    notes=(
+        "Wheels do not carry the tasks: run it from a checkout. "
+        "The tasks were written beside the product; no wording, file or answer of theirs stands in a prompt."
+    ),
+)
