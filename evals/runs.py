@@ -1,4 +1,4 @@
-"""How suites let an agent do a case: in a place of its own, and its run told as an output."""
+"""What suites share: a model's answer and an agent's run told as an output, and a place of its own for each run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
+from ..messages import Completion, ModelInfo, ModelRequest, Usage
 from ..settings import Settings
 from ..steps import Plan, RunResult
 from .case import Output
@@ -27,6 +29,26 @@ def apart(settings: Settings, *, sample: Path | None = None) -> Iterator[Setting
         else:
             shutil.copytree(sample, workspace)
         yield settings.model_copy(update={"home": Path(place, "home"), "workspace": workspace, "memory": False})
+
+
+def said(request: ModelRequest, completion: Completion, info: ModelInfo, *, confidence: float | None = None) -> Output:
+    """Return a model's answer as an output, at the prices of ``info``."""
+    asked = [message.model_dump() for message in request.messages]
+    return Output(
+        text=completion.text,
+        usage=completion.usage,
+        cost=price(info, completion.usage),
+        seconds=completion.seconds,
+        confidence=confidence,
+        transcript=(*asked, {"role": "assistant", "content": completion.text}),
+    )
+
+
+def price(info: ModelInfo, usage: Usage) -> Decimal | None:
+    """Dollars for ``usage``; None when the model's prices are not known."""
+    if info.input_price is None or info.output_price is None:
+        return None
+    return info.input_price * usage.prompt + info.output_price * usage.completion
 
 
 def told(result: RunResult, *, value: JsonValue = None) -> Output:

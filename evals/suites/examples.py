@@ -74,7 +74,7 @@ async def open_agent(means: Means) -> AsyncIterator[Solver]:
     async def solve(case: Case, *, seed: int) -> Output:
         with apart(means.settings, sample=sample) as own:
             settings = own.model_copy(update={"approve": ("write_file",)})
-            async with Agent(settings=settings) as agent:
+            async with Agent(settings=settings, model=means.model) as agent:
                 with anyio.fail_after(SECONDS + 60):
                     result = await agent.run(str(case.input), limits=Limits(deadline=SECONDS))
             files = TypeAdapter(list[str]).validate_python(case.meta.get("files", []))
