@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -143,8 +143,8 @@ class RunEnd(Frozen):
     """Of the whole log."""
     seconds: float
     """Of this session, by the clock."""
-    figures: JsonValue = None
-    """Per category and for all, as ``shuntyard eval run --json`` prints them."""
+    figures: list[dict[str, Any]] = []
+    """Per category and for all, of the session's selection: the fields of ``evals.figures.Figure``."""
 
 
 Line = Annotated[RunHeader | RunSession | RunRow | RunEnd, Field(discriminator="type")]
@@ -368,8 +368,3 @@ def _why(path: Path, number: int, raw: bytes, error: ValidationError) -> str:
     mend = "it was written by a newer version, upgrade Shuntyard" if newer else "remove that line"
     where = ".".join(str(part) for part in item["loc"])
     return f"{str(path)!r} line {number}: {where or 'line'}: {item['msg']}; {mend}."
-
-
-def keyed(rows: Sequence[RunRow]) -> dict[tuple[str, int], RunRow]:
-    """Return rows by key."""
-    return {row.key: row for row in rows}
