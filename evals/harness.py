@@ -42,7 +42,7 @@ from .log import (
     new_id,
     read,
 )
-from .select import Picked, select
+from .sample import Picked, draw
 from .suite import Means, Solver, SolverInfo, Suite
 
 TICK = 1.0
@@ -165,7 +165,7 @@ class _Job:
 
 def _prepare(suite: Suite, setup: Setup, data: Data) -> _Job:
     """Read and draw the cases, and what the log has of them. Blocks."""
-    picked = select(suite.cases(data), setup.selection)
+    picked = draw(suite.cases(data), setup.selection)
     cases = [each.case for each in picked]
     log = None
     if not setup.fresh:

@@ -20,7 +20,7 @@ class Picked(NamedTuple):
     digest: str
 
 
-def select(cases: Iterable[Case], selection: Selection) -> list[Picked]:
+def draw(cases: Iterable[Case], selection: Selection) -> list[Picked]:
     """Return the cases that ``selection`` asks for, mixed: those of one category do not follow one another.
 
     Each category gives as many as any other, as far as it has them. With equal seeds a smaller sample is part
