@@ -106,7 +106,13 @@ class Toolset(Protocol):
         """Problems of a planned call, worded for a model: what is wrong, what exists instead."""
 
     async def brief(self, ctx: Ctx) -> str:
-        """What there is to work on (files, tables, columns, a few values), for the planner's prompt."""
+        """What there is to work on (files, tables, columns, a few values), for the planner's prompt.
+
+        The same for every task, so that a model's prefix stays warm; what concerns one task is in ``links``.
+        """
+
+    async def links(self, task: str, ctx: Ctx) -> str:
+        """Where the names and values of ``task`` stand, for the planner's prompt; empty when nowhere."""
 
 
 class Journal(Protocol):
@@ -214,9 +220,17 @@ class Planner(Protocol):
     """Words to a plan."""
 
     async def compile(
-        self, task: str, *, hints: Sequence[Hint] = (), brief: str = "", on_node: Callable[[Node], None] | None = None
+        self,
+        task: str,
+        *,
+        hints: Sequence[Hint] = (),
+        brief: str = "",
+        links: str = "",
+        on_node: Callable[[Node], None] | None = None,
     ) -> Plan:
         """Return a valid plan, or one with a ``refusal``. ``on_node`` receives each line as it is complete.
+
+        ``brief`` and ``links`` are what a Toolset says of its surroundings, and of this task in them.
 
         Raises PlanInvalid when the repair rounds did not mend it.
         """

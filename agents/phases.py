@@ -130,7 +130,7 @@ class Phases:
             gone = absent(progress.task, self._rooms.workspace)
             joined = await join(
                 self._model("join", plan.revision),
-                f"{progress.task}\n(There is no file {' and no file '.join(gone)}: say so.)" if gone else progress.task,
+                f"{progress.task}\n(There is no file {' and no file '.join(gone)}.)" if gone else progress.task,
                 plan,
                 progress.results,
                 may_replan=may_replan,
@@ -203,6 +203,7 @@ class Phases:
             progress.task,
             hints=progress.hints,
             brief=await self._brief(),
+            links=await rooms.tools.links(progress.task, ctx),
             on_node=on_node,
             finished=earlier,
             reason=progress.reason,
@@ -236,9 +237,12 @@ class Phases:
         A call that its tool could not make sense of is the planner's to mend; small models seldom say so
         when they are asked.
         """
+        gone = absent(self.progress.task, self._rooms.workspace)
         for node in plan.nodes:
             failure = (result := self.progress.results.get(node.id)) and result.failure
-            if failure and failure.code in (ToolError.code, ArgumentsInvalid.code):
+            if failure is None or any(name in failure.message for name in gone):
+                continue
+            if failure.code in (ToolError.code, ArgumentsInvalid.code):
                 return f"line {node.id[1:]} failed: {failure.message}"
         return ""
 

@@ -14,10 +14,10 @@ from ..protocols import Model
 from ..steps import Hint, Node, Plan, StepResult, ToolSpec
 from .grammar import grammar
 from .lines import write
-from .lint import absent, lint
+from .lint import absent, expected, lint
 from .mend import elsewhere, mended, without_echoes
 from .needed import needed
-from .prompt import messages
+from .prompt import linked, messages
 from .reader import LineReader
 from .repair import dressed, planned, worded
 from .validate import problems
@@ -95,6 +95,7 @@ class LineCompiler:
         *,
         hints: Sequence[Hint] = (),
         brief: str = "",
+        links: str = "",
         on_node: Callable[[Node], None] | None = None,
         finished: Finished | None = None,
         reason: str = "",
@@ -107,6 +108,7 @@ class LineCompiler:
         from, or different in, the plan when that was sent back: start only what merely reads.
         Raises PlanInvalid when the repair rounds did not mend it.
         """
+        brief = linked(brief, links)
         job = _job(task, hints=hints, brief=brief, on_node=on_node, finished=finished)
         if finished is None and (plan := await self._remembered(job, hints)) is not None:
             return plan
@@ -220,22 +222,22 @@ class LineCompiler:
         found = problems(plan, self._specs)
         for node in plan.nodes if not found else ():
             if node not in job.kept:
-                found += [f"{node.id}: {problem}" for problem in await self._told(node, plan)]
+                found += [f"{node.id}: {problem}" for problem in await self._told(node, plan, job)]
         return found
 
-    async def _told(self, node: Node, plan: Plan) -> list[str]:
+    async def _told(self, node: Node, plan: Plan, job: _Task) -> list[str]:
         """Return what the tool itself has to say of a planned call."""
         if self._check is None or node.tool not in self._specs:
             return []
         told = await self._check(node.tool, planned(node, self._specs[node.tool]))
-        return [problem + elsewhere(problem, node, plan) for problem in told]
+        return [problem + elsewhere(problem, node, plan) for problem in told if not expected(problem, job.brief)]
 
     async def _mended(self, plan: Plan, job: _Task) -> Plan:
         """Return ``plan`` with what the checks spell out put right and calls that change nothing left out."""
         if problems(plan, self._specs):
             return plan
         for node in plan.nodes:
-            better = node if node in job.kept else mended(node, self._specs[node.tool], await self._told(node, plan))
+            better = node if node in job.kept else mended(node, self._specs[node.tool], await self._told(node, plan, job))
             if better is not node:
                 nodes = tuple(better if each.id == node.id else each for each in plan.nodes)
                 plan = plan.model_copy(update={"nodes": nodes})

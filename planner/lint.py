@@ -52,7 +52,8 @@ def lint(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> list[str]:
             )
         found += _undefined(node, spec, place)
     return [
-        *found, *_dropped(plan, specs, used), *_codes(plan, known), *_aggregates(plan, specs), *_unwritten(plan, specs)
+        *found, *_dropped(plan, specs, used), *_codes(plan, known), *_aggregates(plan, specs),
+        *_unasked(plan, known), *_unwritten(plan, specs),
     ]  # fmt: skip
 
 
@@ -108,6 +109,24 @@ def _joins(known: str) -> str:
     return "\n".join(line for line in known.splitlines() if line.startswith("- tables join ON "))
 
 
+_LINK = re.compile(r"^- '(.+?)' is in ([\w.\", ]+)$", re.MULTILINE)
+
+
+def _unasked(plan: Plan, known: str) -> Iterator[str]:
+    """A value that the task names, of a table that a line reads, and that no line asks for or lists."""
+    texts = [text for node in plan.nodes for _, text in literals(dict(node.args), "") if isinstance(text, str)]
+    told = "\n".join(texts)
+    for value, places in _LINK.findall(known):
+        for place in places.split(", "):
+            table, _, column = place.rpartition(".")
+            reading = [text for text in texts if re.search(rf"(?i)\b(from|join)\s+\"?{re.escape(table)}\b", text)]
+            if not reading or value.casefold() in told.casefold():
+                continue
+            if not re.search(rf"(?i)\bgroup by\b.*\b{re.escape(column)}\b", told):
+                yield f"the task speaks of '{value}', but no line asks for it; add the condition {place} = '{value}'."
+                break
+
+
 def _numbers(node: Node, spec: ToolSpec) -> list[str]:
     """Numbers in bound texts (SQL, expressions) and in numeric arguments."""
     out: list[str] = []
@@ -151,6 +170,12 @@ def _aggregates(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
         fixed = re.search(r"(?i)\b(\w+) = '[^']*'.*\bGROUP BY \1\b(?!\s*,)", text)
         if fixed:
             yield f"{id}: {fixed[1]} has one value there; GROUP BY the column that the task asks for."
+
+
+def expected(problem: str, brief: str) -> bool:
+    """True when a problem is only that a file is not there which the task names: the run is to say so."""
+    gone = re.findall(r"no file ([\w/.-]*\w)", "\n".join(re.findall(r"^- there is no file .*$", brief, re.MULTILINE)))
+    return any(re.search(rf"there is no (?:table|file) '?{re.escape(name)}\b", problem) for name in gone)
 
 
 def absent(problems: Sequence[str], task: str, brief: str) -> str:

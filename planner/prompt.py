@@ -29,6 +29,8 @@ never guess a value that a line can find out. SQL may read an earlier table: FRO
 - When the task asks for something that no tool can do or that DATA does not hold, write only \
 {OUTSIDE}(reason="...")"""
 
+_LINKS = "VALUES THAT THE TASK NAMES"
+
 
 def messages(
     task: str,
@@ -46,8 +48,11 @@ def messages(
     of its own it makes small models go on from the worked examples instead.
     """
     turns = [Message(role="system", content=f"{_RULES}\n\nTOOLS\n{catalogue(specs)}")]
+    before = ""
     for shot in choose_shots(specs):
-        turns += [Message(role="user", content=_asked(shot)), Message(role="assistant", content=shot.plan)]
+        asked = _asked(shot, known=shot.data == before)
+        turns += [Message(role="user", content=asked), Message(role="assistant", content=shot.plan)]
+        before = shot.data or before
     parts = [f"DATA\n{brief.strip()}"] if brief.strip() else []
     if shown_hints := _hints(hints):
         parts.append(shown_hints)
@@ -59,6 +64,11 @@ def messages(
     if feedback:
         parts.append(feedback)
     return (*turns, Message(role="user", content="\n\n".join(parts)))
+
+
+def linked(brief: str, links: str) -> str:
+    """Return what a toolset says of its surroundings with what it says of the task put after it."""
+    return f"{brief.strip()}\n\n{_LINKS}\n{links.strip()}" if links.strip() else brief.strip()
 
 
 def catalogue(specs: Sequence[ToolSpec]) -> str:
@@ -109,8 +119,11 @@ def _about(description: str, limit: int = 400) -> str:
     return text if len(text) <= limit else text[: limit - 1].rsplit(" ", 1)[0] + "…"
 
 
-def _asked(shot: Shot) -> str:
-    return (f"DATA\n{shot.data}\n\n" if shot.data else "") + f"TASK\n{shot.task}"
+def _asked(shot: Shot, *, known: bool) -> str:
+    """The turn of a worked example; data that the turn before it had (``known``) is not said again."""
+    parts = [f"DATA\n{shot.data}"] if shot.data and not known else []
+    parts += [f"{_LINKS}\n{shot.links}"] if shot.links else []
+    return "\n\n".join([*parts, f"TASK\n{shot.task}"])
 
 
 def _hints(hints: Sequence[Hint]) -> str:

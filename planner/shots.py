@@ -1,4 +1,4 @@
-"""Worked examples, chosen for a catalogue: two plans and a refusal.
+"""Worked examples, chosen for a catalogue: some plans, a plan of one line and two refusals.
 
 They are worth more than any wording of the rules (1.5B, exact plans: 23 % without, 87 % with). They show
 only tools that are there: when the bank has nothing for a catalogue, an example is made from its specs.
@@ -22,6 +22,8 @@ class Shot(NamedTuple):
     data: str
     task: str
     plan: str
+    links: str = ""
+    """Values that the task names, as a toolset's ``links`` tells them."""
 
 
 _TRIPS = (
@@ -30,15 +32,22 @@ _TRIPS = (
     "kind text ['city', 'coast']\n"
     "- drivers (drivers.csv, 9 rows): id text e.g. 'd07', name text e.g. 'Eva', born date, "
     "base text ['Lund', 'Ystad']\n"
+    "- fees (fees.json, 1 row): per_km double = 1.4, office text = 'Malmo'\n"
     "- tables join ON trips.driver = drivers.id"
 )
 _TIDES = (
     "Tables that query can read:\n"
     "- tides (tides.csv, 60 rows): harbour text ['Varberg', 'Smygehuk'], height double, at timestamp\n"
-    "- limits (limits.json, 1 row): alarm_height double = 2.1, office text = 'Malmo'\n"
-    '- station (station.log, 88 lines): line int, text text; begins "07:10 storm over Varberg"'
+    "- limits (limits.json, 1 row): alarm_height double = 2.1, sensors int = 4\n"
+    "- station (station.log, 88 rows): line int, at timestamp, level text ['INFO', 'WARN'], source text ['east', "
+    "'west'], message text e.g. 'heavy storm at sea', wind_ms double, text text"
 )
-_COAST = "SELECT count(*) FROM trips JOIN drivers ON trips.driver = drivers.id WHERE drivers.base = 'Ystad'"
+_DIARY = (
+    "Tables that query can read:\n"
+    "- diary (folder diary, one row per text, 3): name text ['april.md', 'june.md', 'may.md'], path text, lines int, "
+    "words int, text text (all of it)"
+)
+_YSTAD = "FROM trips JOIN drivers ON trips.driver = drivers.id WHERE drivers.base = 'Ystad'"
 _EACH = (
     "SELECT strftime(day, '%Y-%m') AS month, count(*) AS trips, sum(km) AS km FROM trips GROUP BY month ORDER BY month"
 )
@@ -46,39 +55,51 @@ _EACH = (
 BANK: tuple[Shot, ...] = (
     Shot(
         _TIDES,
-        "If the highest tide of Varberg is above the alarm height in limits.json, name the harbour with the lowest "
-        "tide, otherwise say calm. Also count the lines of station.log that mention storm.",
+        "If the highest tide of Varberg is above the alarm height in limits.json, write to alarm.txt by how much, "
+        "otherwise write calm. How often did each source of station.log report a heavy storm?",
         "1. query(sql=\"SELECT max(height) FROM tides WHERE harbour = 'Varberg'\")\n"
         '2. query(sql="SELECT alarm_height FROM limits")\n'
-        '3. query(sql="SELECT harbour FROM tides ORDER BY height LIMIT 1")\n'
-        '4. choose(condition="$1 > $2", yes=$3, no="calm")\n'
-        "5. query(sql=\"SELECT count(*) FROM station WHERE text LIKE '%storm%'\")\n"
+        '3. choose(condition="$1 > $2", yes="$1 - $2", no="calm")\n'
+        '4. write_file(path="alarm.txt", content=$3)\n'
+        "5. query(sql=\"SELECT source, count(*) AS storms FROM station WHERE message LIKE '%heavy storm%' GROUP BY source\")\n"
         "return $4, $5",
+        links="- 'Varberg' is in tides.harbour\n- 'heavy storm' is a part of station.message",
+    ),
+    Shot(
+        _DIARY,
+        "Which diary mentions a lighthouse? How many words do all diaries have together? Save the longest one as "
+        "long.txt.",
+        '1. search_files(text="lighthouse", pattern="diary/*.md")\n'
+        '2. query(sql="SELECT sum(words) FROM diary")\n'
+        '3. query(sql="SELECT path, text FROM diary ORDER BY words DESC LIMIT 1")\n'
+        '4. write_file(path="long.txt", content=$3.text)\n'
+        "return $1, $2, $4",
     ),
     Shot(
         _TRIPS,
-        "What percentage of all trips did drivers based in Ystad make, to one decimal? Put the number and the km "
-        "of all trips per month into m.csv; which month has the most km?",
-        f'1. query(sql="{_COAST}")\n'
-        '2. query(sql="SELECT count(*) FROM trips")\n'
+        "What percentage of all km did drivers from Ystad drive in March, and what did their coast trips cost at the "
+        "fee per km in fees.json? Save the trips and km of each month in m.csv.",
+        f"1. query(sql=\"SELECT sum(trips.km) {_YSTAD} AND strftime(trips.day, '%m') = '03'\")\n"
+        '2. query(sql="SELECT sum(km) FROM trips")\n'
         '3. calculator(expression="round($1 / $2 * 100, 1)")\n'
-        f'4. query(sql="{_EACH}")\n'
-        '5. write_file(path="m.csv", content=$4)\n'
-        '6. query(sql="SELECT month FROM $4 ORDER BY km DESC LIMIT 1")\n'
-        "return $3, $5, $6",
+        f"4. query(sql=\"SELECT sum(trips.km) * (SELECT per_km FROM fees) {_YSTAD} AND trips.kind = 'coast'\")\n"
+        f'5. query(sql="{_EACH}")\n'
+        '6. write_file(path="m.csv", content=$5)\n'
+        "return $3, $4, $6",
+        links="- 'Ystad' is in drivers.base\n- 'coast' is in trips.kind",
+    ),
+    Shot(
+        _TRIPS,
+        "Who drove the most km in total, and how many km is that per trip of the same driver?",
+        '1. query(sql="SELECT driver, sum(km) AS km FROM trips GROUP BY driver ORDER BY km DESC LIMIT 1")\n'
+        '2. query(sql="SELECT name FROM drivers WHERE id = $1.driver")\n'
+        '3. query(sql="SELECT count(*) FROM trips WHERE driver = $1.driver")\n'
+        '4. calculator(expression="$1.km / $3")\n'
+        "return $2, $4",
     ),
 )
 
 SHORT: tuple[Shot, ...] = (
-    Shot(
-        "- files (one row per file of the workspace, 3): path text, name text, lines int\n"
-        "  paths: diary/june.md, diary/may.md, pier.jpg",
-        "Which diary mentions a lighthouse, and what does it say? How many words has the diary of May?",
-        '1. search_files(text="lighthouse", pattern="diary/*.md")\n'
-        '2. read_file(path="diary/may.md")\n'
-        "3. text_stats(text=$2)\n"
-        "return $1, $3",
-    ),
     Shot(
         _TRIPS,
         "What is the name of the driver with the longest trip of all, and how long was it?",
@@ -90,7 +111,7 @@ SHORT: tuple[Shot, ...] = (
 )
 
 
-def choose_shots(specs: Sequence[ToolSpec], *, count: int = 2) -> tuple[Shot, ...]:
+def choose_shots(specs: Sequence[ToolSpec], *, count: int = 4) -> tuple[Shot, ...]:
     """Return at most ``count`` examples that use tools of ``specs`` only, then a plan of one line and a refusal.
 
     Those that show most tools are preferred. The short ones stand last: they tell a model when to stop.

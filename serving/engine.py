@@ -15,7 +15,7 @@ from typing import Any
 
 BATCH = 128
 """Prompt tokens computed in one go: bounds how long a running answer waits for a newcomer's prompt."""
-SLOTS = 2
+SLOTS = 3
 """Conversations whose prompts stay warm, and answers generated at once."""
 PROMPT_CACHE_MIB = 512
 """Memory for prompts that lost their slot."""

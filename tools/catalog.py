@@ -1,7 +1,7 @@
 """Which tables the workspace offers to SQL, and what is in them.
 
 Every CSV, TSV, JSON, JSONL and Parquet file is a table named after it, every .txt, .md and .log file is a
-table of its lines, and ``files`` lists the workspace itself. Nothing is kept but a cache by size and time.
+table of its lines, every folder of texts a table of one row per text, and ``files`` lists the workspace itself. Nothing is kept but a cache by size and time.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import PathRefused, ToolError
+from .documents import DOCUMENTS, document_rows, folders
 from .duck import Session
-from .logs import is_log, log_rows, pairs
+from .logs import is_log, log_rows, pairs, phrases
 from .workspace import Found, is_binary, open_read, walk
 
 TABULAR = {"csv": "csv", "tsv": "tsv", "json": "json", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
@@ -29,6 +30,7 @@ FILES = {
     "extension": "VARCHAR",
     "bytes": "BIGINT",
     "lines": "BIGINT",
+    "words": "BIGINT",
     "modified": "TIMESTAMP",
 }
 MAX_JSON = 64_000_000
@@ -42,19 +44,28 @@ class Table(NamedTuple):
 
     name: str
     kind: str
-    """csv, tsv, json, jsonl, parquet, text, log (text whose lines begin with a time and a level) or files."""
+    """csv, tsv, json, jsonl, parquet, text, log (text whose lines begin with a time and a level), folder or files."""
     path: str
     size: int = 0
     modified: float = 0.0
     part: str = ""
     """For a list of objects inside a JSON file: its place, dotted."""
+    texts: tuple[Found, ...] = ()
+    """For a folder: the texts in it."""
+
+
+class Count(NamedTuple):
+    """Size of a text file as people see it."""
+
+    lines: int
+    words: int
 
 
 class Catalog:
     """The tables of one state of the workspace."""
 
-    def __init__(self, workspace: Path, files: list[Found], counts: dict[Found, int | None]) -> None:
-        """Name the tables; ``counts`` is a cache of line counts that this catalog fills."""
+    def __init__(self, workspace: Path, files: list[Found], counts: dict[Found, Count | None]) -> None:
+        """Name the tables; ``counts`` is a cache of counts that this catalog fills."""
         self.workspace = workspace
         self.files = files
         self._counts = counts
@@ -68,10 +79,13 @@ class Catalog:
                 self.tables[table.name] = table._replace(kind="log")
         for table in list(_nested(workspace, list(self.tables.values()))):
             self.tables.setdefault(table.name, table)
+        for table in list(_folders(files, self.tables)):
+            self.tables[table.name] = table
 
     def find(self, name: str) -> Table | None:
         """The table of this name, file name or path, in any case."""
         wanted = name.lower().removeprefix("./").removeprefix("main.")
+        wanted = re.sub(r"/(\*(\.\w+)?)?$", "", wanted)
         table = self.tables.get(wanted) or self.tables.get(slug(wanted))
         if table is not None:
             return table
@@ -88,6 +102,9 @@ class Catalog:
         if table.kind == "files":
             session.load_rows("files", self.rows(), types=FILES)
             return
+        if table.kind == "folder":
+            session.load_rows(table.name, document_rows(self.workspace, table.texts), types=DOCUMENTS)
+            return
         with open_read(self.workspace, table.path) as file:
             if file.seek(0, 2) == 0:
                 session.declare(table.name, LINES if table.kind == "text" else {"value": "VARCHAR"})
@@ -102,7 +119,8 @@ class Catalog:
                     session.load_rows(table.name, _lines(data, table), types=LINES)
                 elif table.kind == "log":
                     rows = list(_lines(data, table))
-                    session.load_rows(table.name, log_rows(rows, pairs(row["text"] for row in rows)))
+                    texts = [row["text"] for row in rows]
+                    session.load_rows(table.name, log_rows(rows, phrases(texts) | pairs(texts)))
                 else:
                     session.load_rows(table.name, json_rows(data, table))
 
@@ -118,17 +136,18 @@ class Catalog:
                 "name": name,
                 "extension": name[dot:].lower() if dot > 0 else "",
                 "bytes": found.size,
-                "lines": self.lines(found),
+                "lines": count.lines if (count := self.count(found)) is not None else None,
+                "words": count.words if count is not None else None,
                 "modified": datetime.fromtimestamp(found.modified, UTC).strftime("%Y-%m-%d %H:%M:%S"),
             }
 
-    def lines(self, found: Found) -> int | None:
-        """Number of lines of a text file, None for a binary or very large one."""
+    def count(self, found: Found) -> Count | None:
+        """Lines and words of a text file, None for a binary or very large one."""
         if found not in self._counts:
             self._counts[found] = self._count(found)
         return self._counts[found]
 
-    def _count(self, found: Found) -> int | None:
+    def _count(self, found: Found) -> Count | None:
         if found.size > MAX_TEXT:
             return None
         try:
@@ -136,14 +155,16 @@ class Catalog:
                 chunk = file.read(1 << 20)
                 if is_binary(chunk):
                     return None
-                count, last = 0, b"\n"
+                lines, words, last = 0, 0, b"\n"
                 while chunk:
-                    count += chunk.count(b"\n")
+                    lines += chunk.count(b"\n")
+                    # A word that a chunk's border cuts was counted with its first part.
+                    words += len(chunk.split()) - (not last.isspace() and not chunk[:1].isspace())
                     last = chunk[-1:]
                     chunk = file.read(1 << 20)
         except (OSError, PathRefused):
             return None
-        return count + (last != b"\n")
+        return Count(lines + (last != b"\n"), words)
 
 
 class Catalogs:
@@ -152,7 +173,7 @@ class Catalogs:
     def __init__(self) -> None:
         """Start with nothing known."""
         self._known: dict[Path, Catalog] = {}
-        self._counts: dict[Path, dict[Found, int | None]] = {}
+        self._counts: dict[Path, dict[Found, Count | None]] = {}
 
     def of(self, workspace: Path) -> Catalog:
         """Return the catalog of what the workspace holds now."""
@@ -191,6 +212,17 @@ def _named(files: list[Found]) -> Iterator[Table]:
             name = stem if alone else _free(stem, found.path, taken)
             taken.add(name)
             yield Table(name, kind, found.path, found.size, found.modified)
+
+
+def _folders(files: list[Found], tables: Mapping[str, Table]) -> Iterator[Table]:
+    """Folders of texts as tables named after the folder; ``texts`` at the top."""
+    texts = {table.path for table in tables.values() if table.kind == "text" and not table.path.endswith(".log")}
+    for folder, members in folders([found for found in files if found.path in texts]).items():
+        wanted = "texts" if folder == "." else slug(folder.rsplit("/", 1)[-1])
+        name = next(name for name in (wanted, slug(folder), f"{slug(folder)}_texts", "") if name not in tables)
+        if name:
+            size, newest = sum(found.size for found in members), max(found.modified for found in members)
+            yield Table(name, "folder", folder, size, newest, texts=tuple(members))
 
 
 def _free(stem: str, path: str, taken: set[str]) -> str:

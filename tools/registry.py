@@ -21,6 +21,14 @@ class Briefing(Protocol):
         """Return a compact description for the planner's prompt."""
 
 
+@runtime_checkable
+class Linking(Protocol):
+    """A tool that can say what of a task it knows."""
+
+    async def links(self, task: str, ctx: Ctx) -> str:
+        """Return where the names and values of ``task`` stand, for the planner's prompt; empty when nowhere."""
+
+
 class Registry:
     """A Toolset over tools in the order given."""
 
@@ -67,6 +75,11 @@ class Registry:
     async def brief(self, ctx: Ctx) -> str:
         """What there is to work on, as the tools tell it."""
         parts = [await tool.brief(ctx) for tool in self._tools.values() if isinstance(tool, Briefing)]
+        return "\n".join(part for part in parts if part)
+
+    async def links(self, task: str, ctx: Ctx) -> str:
+        """Where the names and values of ``task`` stand, as the tools tell it."""
+        parts = [await tool.links(task, ctx) for tool in self._tools.values() if isinstance(tool, Linking)]
         return "\n".join(part for part in parts if part)
 
 

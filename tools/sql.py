@@ -137,9 +137,11 @@ def read(sql: str | Bound, find: Callable[[str], str | None], known: list[str]) 
 
 def _parse(text: str) -> exp.Query:
     text = re.sub(r"^```\w*\n|\n?```$", "", text.strip()).strip().rstrip(";").strip()
-    # A path where a table stands: quoted, so that it can be found as the file's table.
+    # A path where a table stands: quoted, so that it can be found as the table of the file or folder.
     text = re.sub(
-        r"(?i)\b(from|join)\s+((?:[\w-]+/)*[\w-]+\.(?:csv|tsv|jsonl?|md|txt|log|parquet))(?=[\s;)]|$)", r'\1 "\2"', text
+        r"(?i)\b(from|join)\s+((?:[\w-]+/)*(?:[\w-]+|\*)\.(?:csv|tsv|jsonl?|md|txt|log|parquet)|(?:[\w-]+/)+\*?)(?=[\s;)]|$)",
+        r'\1 "\2"',
+        text,
     )
     if len(text) > MAX_SQL:
         raise SqlProblem(f"the SQL has {len(text)} characters; write at most {MAX_SQL}.")

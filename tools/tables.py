@@ -59,6 +59,15 @@ class QueryTool(FunctionTool[Any, Any]):
 
         return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
+    async def links(self, task: str, ctx: Ctx) -> str:
+        """Values of the tables that ``task`` names, a line each: ``- 'oak' is in trees.kind``."""
+        from .links import links
+
+        def work() -> str:
+            return "\n".join(f"- {link}" for link in links(task, self._catalogs.of(ctx.workspace), self._profiles))
+
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+
     async def _query(self, workspace: Path, sql: str | Bound, form: Form) -> Any:
         def work(session: Session) -> Any:
             catalog = self._catalogs.of(workspace)

@@ -25,7 +25,7 @@ def test_specs_are_short_described_and_valid() -> None:
     assert {spec.name: spec.binds for spec in specs if spec.binds} == {
         "query": ("sql",),
         "calculator": ("expression",),
-        "choose": ("condition",),
+        "choose": ("condition", "yes", "no"),
     }
     for spec in specs:
         Draft202012Validator.check_schema(spec.parameters)

@@ -1,0 +1,86 @@
+"""Folders of texts as tables, numbers in log messages as columns, and values that a task names."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shuntyard.protocols import Ctx
+from shuntyard.steps import Bound
+from shuntyard.tools import Registry
+from shuntyard.tools.logs import phrases
+
+Call = Callable[..., Awaitable[Any]]
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def letters(workspace: Path) -> Path:
+    (workspace / "letters").mkdir()
+    (workspace / "letters" / "anna.txt").write_text("Dear Ivo,\n\nthe boat leaks again.\n")
+    (workspace / "letters" / "ivo.md").write_text("Dear Anna,\nsell it.")
+    (workspace / "letters" / "blob.txt").write_bytes(b"\0\1\2")
+    return workspace
+
+
+@pytest.mark.parametrize("source", ["letters", "letters/*.txt", "'letters/*.md'", "letters/", '"letters"'])
+async def test_a_folder_of_texts_is_a_table(letters: Path, call: Call, source: str) -> None:
+    assert await call("query", sql=f"SELECT sum(words), sum(lines) FROM {source}", form="rows") == [
+        {"sum(words)": 10, "sum(lines)": 5}
+    ]
+
+
+async def test_the_text_of_a_document_is_whole(letters: Path, call: Call) -> None:
+    shortest = await call("query", sql="SELECT path, text FROM letters ORDER BY words LIMIT 1")
+    assert shortest == [{"path": "letters/ivo.md", "text": "Dear Anna,\nsell it."}]
+    assert await call("query", sql="SELECT words FROM files WHERE path = 'letters/anna.txt'") == 6
+    assert await call("query", sql="SELECT text FROM anna WHERE line = 1") == "Dear Ivo,"
+
+
+async def test_the_brief_tells_of_the_folder_and_not_of_each_text(letters: Path, registry: Registry, ctx: Ctx) -> None:
+    brief = await registry.brief(ctx)
+    assert "- letters (folder letters, one row per text, 3): name text ['anna.txt', 'blob.txt', 'ivo.md']" in brief
+    assert "- anna (" not in brief and "their lines (line int, text text): anna, blob, ivo" in brief
+
+
+async def test_words_count_across_the_pieces_that_a_file_is_read_in(workspace: Path, call: Call) -> None:
+    (workspace / "long.txt").write_text("ab " * 700_000 + "\n")
+    assert await call("query", sql="SELECT words FROM files WHERE name = 'long.txt'") == 700_000
+
+
+LINES = [f"2024-05-0{day} 08:00:0{day} INFO saw-{day % 2} took {day * 10} ms, load {day}.5 %" for day in range(1, 8)]
+
+
+async def test_numbers_in_messages_are_columns(workspace: Path, call: Call) -> None:
+    (workspace / "saw.log").write_text("\n".join([*LINES, "2024-05-09 09:00:00 WARN saw-1 stopped: 3 times"]))
+    assert phrases(LINES) == {"took_ms": True, "load_percent": True}
+    found = await call("query", sql="SELECT max(took_ms) AS ms, max(load_percent) AS load FROM saw")
+    assert found == [{"ms": 70, "load": 7.5}]
+    assert await call("query", sql="SELECT count(*) FROM saw WHERE took_ms IS NULL") == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        ("How much did the shops in the North sell?", "- 'north' is in sales.shop"),
+        ("How much is due?", "- 'due' is in sales.state"),
+        ("Which shop sells most?", ""),
+        ("How much did the northern shop sell?", ""),
+    ],
+)
+async def test_values_that_a_task_names_are_found(registry: Registry, ctx: Ctx, task: str, told: str) -> None:
+    assert await registry.links(task, ctx) == told
+
+
+async def test_a_part_of_longer_values_is_found_too(workspace: Path, registry: Registry, ctx: Ctx) -> None:
+    (workspace / "parts.csv").write_text("n,about,code\n1,oak table with drawer,A\n2,oak chair,B\n3,stool,B\n")
+    assert "- 'oak table' is a part of parts.about" in await registry.links("Is the oak table sold?", ctx)
+    assert await registry.links("How many parts have code B?", ctx) == "- 'B' is in parts.code"
+    assert await registry.links("Has A part a drawer?", ctx) == ""
+
+
+async def test_a_choice_calculates_what_is_a_calculation(call: Call) -> None:
+    values = {"$1": [{"top": 9}], "$2": 4}
+    assert await call("choose", condition=True, yes=Bound("$1 - $2", values), no="none") == 5
+    assert await call("choose", condition=False, yes="x", no=Bound("$2 kg at most", values)) == "4 kg at most"

@@ -1,0 +1,44 @@
+"""Folders of texts as tables: one row per text, so that SQL finds the longest, counts the words, reads the one it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .workspace import Found, is_binary, open_read
+
+DOCUMENTS = {"name": "VARCHAR", "path": "VARCHAR", "lines": "BIGINT", "words": "BIGINT", "text": "VARCHAR"}
+"""Columns of a folder of texts; ``text`` is the whole text."""
+MAX_TEXTS = 2_000
+MAX_BYTES = 64_000_000
+"""Texts of one folder together; a larger folder is no table."""
+
+
+def folders(texts: Sequence[Found]) -> dict[str, list[Found]]:
+    """Return the folders that hold two or more of the ``texts`` themselves, each with its texts."""
+    found: dict[str, list[Found]] = {}
+    for text in texts:
+        found.setdefault(text.path.rpartition("/")[0] or ".", []).append(text)
+    return {
+        folder: members
+        for folder, members in found.items()
+        if 1 < len(members) <= MAX_TEXTS and sum(text.size for text in members) <= MAX_BYTES
+    }
+
+
+def document_rows(workspace: Path, texts: Sequence[Found]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a folder's texts; a binary file that only has a text's ending is left out."""
+    for found in texts:
+        with open_read(workspace, found.path) as file:
+            data = file.read(MAX_BYTES)
+        if is_binary(data):
+            continue
+        text = data.decode("utf-8", errors="replace")
+        yield {
+            "name": found.path.rsplit("/", 1)[-1],
+            "path": found.path,
+            "lines": len(text.splitlines()),
+            "words": len(text.split()),
+            "text": text,
+        }
