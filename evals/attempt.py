@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from decimal import Decimal
 from math import isfinite
 from typing import TypeVar
 
 import anyio
 
 from ..errors import ShuntyardError
-from ..messages import ModelInfo, Usage
+from ..messages import ModelInfo
 from .case import Case, Output, Score
+from .runs import price
 from .suite import Scorer, Solver
 
 T = TypeVar("T")
@@ -53,13 +53,6 @@ async def judge(scorer: Scorer, case: Case, output: Output, *, timeout: float) -
     except Exception as error:
         why = told(error, "scorer_failed", whole=True)
     return Score(value=0, answered=False, explanation=why), why
-
-
-def price(info: ModelInfo, usage: Usage) -> Decimal | None:
-    """Return what the tokens cost in dollars; None when the model's price is not known."""
-    if info.input_price is None or info.output_price is None:
-        return None
-    return info.input_price * usage.prompt + info.output_price * usage.completion
 
 
 def checked(value: object, kind: type[T]) -> T:

@@ -93,6 +93,14 @@ class Data:
             self._paths[key] = found.path
         return self._paths[key]
 
+    def own(self, path: Path) -> Path:
+        """Count a person's own file as used, and return it. Raises DataMissing, DataInvalid."""
+        if not path.is_file():
+            raise DataMissing(f"there is no file {str(path)!r}; check the path.", ids={"file": str(path)})
+        source = DataSource(name="own", licence="the owner's", folder="")
+        self._used["own", str(path)] = _use(source, path.name, _Found(path, str(path.absolute())))
+        return path
+
     def text(self, source: str, file: str) -> str:
         """Return a file's text; ``.gz`` is unpacked. Raises DataMissing, DataInvalid."""
         path = self.path(source, file)

@@ -143,6 +143,8 @@ class _Job:
     baselines: Mapping[str, Mapping[str, Score]]
     log: RunLog | None
     rows: dict[tuple[str, int], RunRow]
+    dropped: tuple[str, ...]
+    """Digests that the log has and the suite no longer."""
     new: int = 0
 
     def todo(self) -> list[tuple[Picked, int, Output | None]]:
@@ -165,17 +167,19 @@ class _Job:
 
 def _prepare(suite: Suite, setup: Setup, data: Data) -> _Job:
     """Read and draw the cases, and what the log has of them. Blocks."""
-    picked = draw(suite.cases(data), setup.selection)
+    picked, known = draw(suite.cases(data), setup.selection)
     cases = [each.case for each in picked]
     log = None
     if not setup.fresh:
         log = latest(folder(setup.settings), suite.name, suite.version, setup.configuration)
+    rows = log.rows if log is not None else ()
     return _Job(
         picked=picked,
         epochs=setup.selection.epochs,
         baselines={name: baseline(cases) for name, baseline in suite.baselines.items()},
         log=log,
-        rows={} if log is None else {row.key: row for row in log.rows},
+        rows={row.key: row for row in rows if row.digest in known},
+        dropped=tuple(sorted({row.digest for row in rows} - known)),
     )
 
 
@@ -322,6 +326,7 @@ def _writing(suite: Suite, setup: Setup, data: Data, job: _Job) -> Iterator[LogW
         kept=len(job.picked) * job.epochs - len(job.todo()),
         concurrency=setup.concurrency,
         data=() if used == header.data else used,
+        dropped=job.dropped,
     )
     path = folder(setup.settings) / f"{header.run}.jsonl"
     writer = LogWriter(path, size=old.size if old is not None else 0)

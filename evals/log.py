@@ -97,6 +97,8 @@ class RunSession(Frozen):
     concurrency: int
     data: tuple[DataUse, ...] = ()
     """Empty when the same as the header's."""
+    dropped: tuple[str, ...] = ()
+    """Digests of cases that the suite no longer has: their rows before this line no longer count."""
 
 
 class RunRow(Frozen):
@@ -196,6 +198,8 @@ def read(path: Path) -> RunLog:
             header = header or line
         elif isinstance(line, RunSession):
             sessions.append(line)
+            gone = set(line.dropped)
+            rows = {key: row for key, row in rows.items() if key[0] not in gone}
         elif isinstance(line, RunRow):
             rows[line.key] = line
     if header is None:

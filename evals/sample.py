@@ -20,7 +20,14 @@ class Picked(NamedTuple):
     digest: str
 
 
-def draw(cases: Iterable[Case], selection: Selection) -> list[Picked]:
+class Drawn(NamedTuple):
+    """The cases to run, and the digest of every case that the suite has."""
+
+    picked: list[Picked]
+    known: frozenset[str]
+
+
+def draw(cases: Iterable[Case], selection: Selection) -> Drawn:
     """Return the cases that ``selection`` asks for, mixed: those of one category do not follow one another.
 
     Each category gives as many as any other, as far as it has them. With equal seeds a smaller sample is part
@@ -30,24 +37,27 @@ def draw(cases: Iterable[Case], selection: Selection) -> list[Picked]:
     bound = min(filter(None, (selection.per_category, selection.limit)), default=0)
     buckets: dict[str, list[Picked]] = {}
     ids: set[str] = set()
+    known: set[str] = set()
     seen: set[str] = set()
     for case in cases:
         if case.id in ids:
             raise DataInvalid(f"two cases have the id {case.id!r}; give each its own.")
         ids.add(case.id)
         seen.add(case.category)
+        picked = _rank(case, selection.seed)
+        known.add(picked.digest)
         if not _fits(case, selection):
             continue
         bucket = buckets.setdefault(case.category, [])
-        bucket.append(_rank(case, selection.seed))
+        bucket.append(picked)
         if bound and len(bucket) > 2 * bound:
             bucket.sort(key=lambda picked: picked.rank)
             del bucket[bound:]
     _check(selection, seen, buckets)
-    return _drawn(list(buckets.values()), selection, bound)
+    return Drawn(_chosen(list(buckets.values()), selection, bound), frozenset(known))
 
 
-def _drawn(buckets: Sequence[list[Picked]], selection: Selection, bound: int) -> list[Picked]:
+def _chosen(buckets: Sequence[list[Picked]], selection: Selection, bound: int) -> list[Picked]:
     turns = [
         (turn, picked.rank, picked)
         for bucket in buckets

@@ -23,7 +23,7 @@ from shuntyard.errors import (
 from shuntyard.evals.case import Case, Output, Score
 from shuntyard.evals.harness import Progress, run
 from shuntyard.evals.log import Selection, read
-from shuntyard.evals.sample import draw
+from shuntyard.evals.sample import Picked, draw
 from shuntyard.evals.suite import Suite
 from shuntyard.messages import ModelInfo, Usage
 from shuntyard.serving.scripted import ScriptedModel
@@ -77,6 +77,11 @@ async def test_what_is_in_the_log_is_not_run_again_and_a_larger_sample_only_adds
     changed = [case if case.id != first.rows[0].id else case.model_copy(update={"target": 5}) for case in cases(30)]
     await run(suite(changed, solver), setup(tmp_path))
     assert Counter(id for id, _ in solver.asked)[first.rows[0].id] == 2
+    assert (await run(suite(changed, solver), setup(tmp_path))).log.sessions[-1].dropped == ()
+    fewer = await run(suite(changed[:20], solver), setup(tmp_path, limit=3))
+    assert {row.id for row in fewer.log.rows} == {case.id for case in changed[:20]}, (
+        "what the suite lost no longer counts"
+    )
     fresh = await run(suite(cases(30), solver), setup(tmp_path, limit=10, fresh=True))
     assert fresh.new == 10 and fresh.log.path != first.log.path
 
@@ -270,27 +275,31 @@ async def test_the_harness_costs_less_than_five_milliseconds_a_case(tmp_path: Pa
 
 def test_a_sample_takes_evenly_from_the_categories_and_grows_within_itself() -> None:
     given = [case for size, name in ((100, "big"), (12, "small"), (3, "tiny")) for case in named(size, name)]
-    drawn = [draw(given, Selection(limit=limit)) for limit in (2, 9, 10, 40, 400)]
-    ids = [{picked.case.id for picked in each} for each in drawn]
+    samples = [drawn(given, Selection(limit=limit)) for limit in (2, 9, 10, 40, 400)]
+    ids = [{picked.case.id for picked in each} for each in samples]
     assert [len(each) for each in ids] == [2, 9, 10, 40, 115]
     assert all(small < large for small, large in pairwise(ids))
-    count = Counter(picked.case.category for picked in drawn[1])
+    count = Counter(picked.case.category for picked in samples[1])
     assert count == {"big": 3, "small": 3, "tiny": 3}
-    assert Counter(picked.case.category for picked in drawn[3]) == {"big": 25, "small": 12, "tiny": 3}
-    assert {picked.case.id for picked in draw(given, Selection(limit=40, seed=1))} != ids[3]
-    assert draw(given, Selection(limit=40)) == draw(list(reversed(given)), Selection(limit=40))
-    each = Counter(picked.case.category for picked in draw(given, Selection(per_category=5)))
+    assert Counter(picked.case.category for picked in samples[3]) == {"big": 25, "small": 12, "tiny": 3}
+    assert {picked.case.id for picked in drawn(given, Selection(limit=40, seed=1))} != ids[3]
+    assert drawn(given, Selection(limit=40)) == drawn(list(reversed(given)), Selection(limit=40))
+    each = Counter(picked.case.category for picked in drawn(given, Selection(per_category=5)))
     assert each == {"big": 5, "small": 5, "tiny": 3}
-    mixed = [picked.case.category for picked in draw(given, Selection(per_category=12))]
+    mixed = [picked.case.category for picked in drawn(given, Selection(per_category=12))]
     assert len(set(mixed[:12])) > 1, "cases of one category do not follow one another"
 
 
 def test_splits_and_categories_filter() -> None:
     given = [*named(100, "live_a"), *named(100, "live_b"), *named(100, "c")]
-    parts = {split: draw(given, Selection(split=split)) for split in ("dev", "test", "all")}
+    parts = {split: drawn(given, Selection(split=split)) for split in ("dev", "test", "all")}
     assert len(parts["dev"]) + len(parts["test"]) == len(parts["all"]) == 300
     assert 30 <= len(parts["dev"]) <= 90
-    assert {picked.case.category for picked in draw(given, Selection(categories=("live_*",)))} == {"live_a", "live_b"}
+    assert {picked.case.category for picked in drawn(given, Selection(categories=("live_*",)))} == {"live_a", "live_b"}
+
+
+def drawn(given: list[Case], selection: Selection) -> list[Picked]:
+    return draw(given, selection).picked
 
 
 def named(size: int, category: str) -> list[Case]:
