@@ -2,8 +2,8 @@
 
 Published: a number is right within 10 %; any other answer must be equal in small letters without punctuation and
 articles. A bare answer is judged just so. Of a sentence, the number is the last one that the question has not named
-(``42.3 million`` is also read as 42,300,000), and the name is the one that stands first among the subjects of the
-question.
+(``42.3 million`` is 42,300,000, and 42.3 where the question asks for millions), and the name is the one that stands
+first among the subjects of the question.
 """
 
 from __future__ import annotations
@@ -49,22 +49,18 @@ def _named(text: str, question: str) -> list[str]:
 
 
 def _counted(text: str, question: str) -> list[str]:
-    """The readings of the last number of a text that the question has not named."""
+    """The last number of a text that the question has not named; nothing when there is none."""
     if _float(text) is not None:
         return [text.strip()]
-    known = set(map(str, _numbers(question)))
-    found = [match for match in _NUMBER.finditer(text) if known.isdisjoint(_readings(match))]
-    return _readings(found[-1]) if found else []
+    known = set(_numbers(question, question))
+    return [number for number in _numbers(text, question) if number not in known][-1:]
 
 
-def _numbers(text: str) -> Iterator[str]:
+def _numbers(text: str, question: str) -> Iterator[str]:
     for match in _NUMBER.finditer(text):
-        yield _readings(match)[0]
-
-
-def _readings(match: re.Match[str]) -> list[str]:
-    number = float(match.group().removesuffix(match[1] or "").replace(",", ""))
-    return [f"{each:.12g}" for each in (number, *([number * _SCALES[match[1]]] if match[1] else []))]
+        scale = match[1] or ""
+        number = float(match.group().removesuffix(scale).replace(",", ""))
+        yield f"{number if not scale or scale in question else number * _SCALES[scale]:.12g}"
 
 
 def _near(text: str, wanted: float) -> bool:

@@ -74,13 +74,14 @@ def judge(plan: Plan, labels: Sequence[Label]) -> Score:
     answer). A choice between values may be left to whoever writes the answer, arithmetic may not.
     """
     if plan.refusal:
-        return _nothing(f"refused: {plan.refusal}", answered=False)
+        return nothing(f"refused: {plan.refusal}", answered=False)
     if wrong := problems(plan, SPECS):
-        return _nothing("; ".join(wrong))
+        return nothing("; ".join(wrong))
     return max((_judge(plan, label) for label in labels), key=lambda score: (score.value, sum(score.parts.values())))
 
 
-def _nothing(why: str, *, answered: bool = True) -> Score:
+def nothing(why: str, *, answered: bool = True) -> Score:
+    """Return the score of a plan that cannot be judged any further."""
     return Score(value=0, answered=answered, explanation=why, parts=dict.fromkeys(PARTS, 0.0))
 
 
@@ -145,7 +146,13 @@ def _computes(reading: _Reading) -> tuple[bool, set[str]]:
     """Return whether the plan computes the answer, and the ends that are beside it."""
     if any(item not in reading.matched.values() for item in reading.label.searches):
         return False, set()
-    return (_names(reading), set()) if reading.label.names else _amounts(reading)
+    if not reading.label.names:
+        return _amounts(reading)
+    right = _told(reading)
+    if right is None:
+        right = all(_shown(reading, values) for values in _worlds(reading.label))
+    beside = {id for id, found in _ends(reading, FACTS).items() if not _fits(found, reading.label)}
+    return right, beside if right else set()
 
 
 def _amounts(reading: _Reading) -> tuple[bool, set[str]]:
@@ -154,34 +161,53 @@ def _amounts(reading: _Reading) -> tuple[bool, set[str]]:
     extra = {node.id for node in reading.ends if node.tool != search.spec.name}
     right = True
     for values in _worlds(label):
-        ends = {node.id: found for node in reading.ends if (found := _run(reading, values).get(node.id)) is not None}
+        ends = _ends(reading, values)
         hits = {id for id, found in ends.items() if any(_same(found, each) for each in label.results(values))}
         terms = label.amounts(values)
-        if not hits and terms and all(any(_same(found, each) for found in ends.values()) for each in terms):
-            hits = {id for id, found in ends.items() if any(_same(found, each) for each in terms)}
+        if terms and all(any(_same(found, each) for found in ends.values()) for each in terms):
+            hits |= {id for id, found in ends.items() if any(_same(found, each) for each in terms)}
         right = right and bool(hits)
         extra -= hits
     return right, extra if right else set()
 
 
-def _names(reading: _Reading) -> bool:
-    """A name: the plan says it, or something that tells which it is, or the values that are to be compared."""
-    label = reading.label
+def _told(reading: _Reading) -> bool | None:
+    """Whether the ends tell the name, by saying it or by yes and no; None when they say nothing of the kind."""
     told: dict[tuple[Any, ...], set[str]] = {}
-    for subject, values in _winners(label):
-        found = _run(reading, values)
-        ends = [found.get(node.id) for node in reading.ends]
-        texts = [end for end in ends if isinstance(end, str)]
+    for subject, values in _winners(reading.label):
+        ends = _ends(reading, values)
+        said = tuple(found for node in reading.computing if isinstance(found := _title(ends.get(node.id)), str | bool))
+        texts = [each for each in said if isinstance(each, str)]
         if texts and mentioned(" ".join(texts)) != [subject]:
             return False
-        told.setdefault(tuple(end for end in ends if isinstance(end, str | bool)), set()).add(subject)
-    if all(len(subjects) == 1 for subjects in told.values()):
-        return True
-    return all(
-        any(_same(found, each) for found in _run(reading, values).values())
-        for values in _worlds(label)
-        for each in label.amounts(values)
+        told.setdefault(said, set()).add(subject)
+    return True if all(len(subjects) == 1 for subjects in told.values()) else None
+
+
+def _title(found: Any) -> Any:
+    """An end as a name where it is an article that the plan has chosen."""
+    return found.get("title") if isinstance(found, Mapping) else found
+
+
+def _shown(reading: _Reading, values: Values) -> bool:
+    """Whether all that is to be compared stands somewhere among the results."""
+    found = _run(reading, values).values()
+    return all(any(_same(each, amount) for each in found) for amount in reading.label.amounts(values))
+
+
+def _fits(found: Any, label: Label) -> bool:
+    """Whether an end of a plan can be a part of choosing a name; articles are judged as searches."""
+    return (
+        isinstance(found, bool)
+        or not isinstance(found, int | float)
+        or any(_same(found, amount) for amount in label.amounts(FACTS))
     )
+
+
+def _ends(reading: _Reading, values: Values) -> dict[str, Any]:
+    """Run the plan and return what its ends came to."""
+    found = _run(reading, values)
+    return {node.id: found[node.id] for node in reading.ends if node.id in found}
 
 
 def _worlds(label: Label) -> Iterator[Values]:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from ....errors import PlanInvalid, ToolError, UsageError
-from ....messages import Completion, Frozen, Message, ModelInfo, ModelRequest, Usage
+from ....messages import Frozen, Message, ModelRequest
 from ....planner.compile import LineCompiler
 from ....planner.lines import write
-from ....protocols import Ctx, Model
+from ....protocols import Ctx
 from ....steps import Limits, Plan
 from ....tools.registry import Registry
 from ...case import Case, Output
-from ...runs import apart, price, told
+from ...runs import apart, told
 from ...suite import Means, Solver
+from ..bfcl.recorder import Recorder
 from .plans import SPECS, TOOLS
 from .search import latency, total, waiting
 
@@ -50,8 +50,8 @@ _LINE = re.compile(r"^\s*(search|calculator|answer)\s*:\s*(\S.*)$", re.IGNORECAS
 class Work(Frozen):
     """What a solver hands in as ``Output.value``."""
 
-    judged: Literal["plan", "answer"]
-    """What the solver is for."""
+    kind: Literal["plan", "run", "answer"]
+    """A plan to be judged, a run whose answer is to be judged (and its plan beside it), or an answer alone."""
     plan: Plan | None = None
     sequential: float = 0.0
     """Seconds that its searches would take one after the other."""
@@ -59,45 +59,15 @@ class Work(Frozen):
     """Seconds that they would take when each begins as soon as it can."""
 
     @classmethod
-    def of(cls, plan: Plan | None, *, judged: Literal["plan", "answer"]) -> Self:
-        """Account for the searches of ``plan``."""
-        return cls(judged=judged, plan=plan, **(waiting(plan) if plan is not None else {}))
+    def of(cls, plan: Plan | None, *, kind: Literal["plan", "run"]) -> Self:
+        """Account for the searches of ``plan``; None when there is none."""
+        return cls(kind=kind, plan=plan, **(waiting(plan) if plan is not None else {}))
 
 
-class Metered:
-    """A model that adds up what it is asked, and gives every request the seed of the case."""
-
-    def __init__(self, means: Means, *, seed: int) -> None:
-        """Ask the model of ``means``; UsageError when there is none."""
-        if means.model is None:
-            raise UsageError("this solver of 'parallelqa' needs a model; name one with --model.")
-        self._model: Model = means.model
-        self._means = means
-        self._seed = seed
-        self._begin = time.perf_counter()
-        self.usage = Usage()
-
-    @property
-    def info(self) -> ModelInfo:
-        """That of the model."""
-        return self._model.info
-
-    async def complete(self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None) -> Completion:
-        """Ask, at the temperature of the evaluation or the request's own when that is higher."""
-        warm = max(request.temperature, self._means.temperature)
-        asked = request.model_copy(update={"seed": self._seed, "temperature": warm})
-        completion = await self._model.complete(asked, on_text=on_text)
-        self.usage += completion.usage
-        return completion
-
-    async def count(self, messages: Sequence[Message]) -> int:
-        """As the model counts."""
-        return await self._model.count(messages)
-
-    def output(self, **made: Any) -> Output:
-        """Return an output with what it took so far."""
-        seconds = time.perf_counter() - self._begin
-        return Output(usage=self.usage, cost=price(self.info, self.usage), seconds=seconds, **made)
+def _recorder(means: Means, seed: int) -> Recorder:
+    if means.model is None:
+        raise UsageError("this solver of 'parallelqa' needs a model; name one with --model.")
+    return Recorder(means.model, seed=seed, temperature=means.temperature)
 
 
 @asynccontextmanager
@@ -110,16 +80,18 @@ async def open_planner(means: Means) -> AsyncIterator[Solver]:
         return await registry.check(tool, args, ctx)
 
     async def solve(case: Case, *, seed: int) -> Output:
-        model = Metered(means, seed=seed)
+        recorder = _recorder(means, seed)
+        plan = None
         try:
-            plan = await LineCompiler(model, SPECS, check=check).compile(str(case.input))
+            plan = await LineCompiler(recorder, SPECS, check=check).compile(str(case.input))
+            said = plan.refusal or "\n".join(map(write, plan.nodes))
         except PlanInvalid as error:
-            return model.output(error=f"{error.code}: {error.message}")
-        lines = plan.refusal or "\n".join(map(write, plan.nodes))
-        return model.output(
-            text=lines,
-            value=Work.of(plan, judged="plan").model_dump(mode="json"),
-            transcript=({"role": "user", "content": str(case.input)}, {"role": "assistant", "content": lines}),
+            said = str(error)
+        return Output(
+            text=said,
+            value=Work.of(plan, kind="plan").model_dump(mode="json"),
+            usage=recorder.usage,
+            transcript=tuple(recorder.transcript),
         )
 
     yield solve
@@ -131,11 +103,11 @@ async def open_agent(means: Means) -> AsyncIterator[Solver]:
     from ....agents.agent import Agent
 
     async def solve(case: Case, *, seed: int) -> Output:
-        model = Metered(means, seed=seed)
+        model = _recorder(means, seed)
         with apart(means.settings.model_copy(update={"tools": ()})) as settings:
             async with Agent(list(TOOLS.values()), settings=settings, model=model, builtin=False) as agent:
                 result = await agent.run(str(case.input), limits=Limits(deadline=SECONDS))
-        return told(result, value=Work.of(result.plan, judged="answer").model_dump(mode="json"))
+        return told(result, value=Work.of(result.plan, kind="run").model_dump(mode="json"))
 
     yield solve
 
@@ -145,7 +117,7 @@ async def open_sequential(means: Means) -> AsyncIterator[Solver]:
     """The model alone: a line, its result, the next line (Yao et al., "ReAct") until it answers or its turns are up."""
 
     async def solve(case: Case, *, seed: int) -> Output:
-        model = Metered(means, seed=seed)
+        recorder = _recorder(means, seed)
         said = [Message(role="system", content=_SYSTEM)]
         said += [Message.model_validate({"role": role, "content": content}) for role, content in _SHOTS]
         start = len(said)
@@ -154,7 +126,7 @@ async def open_sequential(means: Means) -> AsyncIterator[Solver]:
         answer = ""
         for _ in range(TURNS):
             request = ModelRequest(messages=tuple(said), max_tokens=120, grammar=_GRAMMAR, stop=("\n",))
-            line = (await model.complete(request)).text.strip()
+            line = (await recorder.complete(request)).text.strip()
             said.append(Message(role="assistant", content=line or "-"))
             head, text = _read(line)
             if head == "answer":
@@ -163,10 +135,11 @@ async def open_sequential(means: Means) -> AsyncIterator[Solver]:
             if head == "search":
                 waits.append(latency(text))
             said.append(Message(role="user", content=_result(head, text)))
-        work = Work(judged="answer", sequential=total(waits), critical=total(waits))
-        return model.output(
+        work = Work(kind="answer", sequential=total(waits), critical=total(waits))
+        return Output(
             text=answer,
             value=work.model_dump(mode="json"),
+            usage=recorder.usage,
             transcript=tuple(message.model_dump() for message in said[start:]),
         )
 

@@ -61,17 +61,15 @@ async def score(case: Case, output: Output) -> Score:
     ``time_saved`` is the share of the searches' time that the plan's critical path saves, on counted time.
     """
     work = Work.model_validate(output.value)
-    parts: dict[str, float] = {}
-    if work.plan is not None:
-        planned = plans.judge(work.plan, _labels(case))
-        parts |= planned.parts
-    if work.sequential:
-        parts["time_saved"] = 1 - work.critical / work.sequential
-    if work.judged == "answer":
-        return _answered(case, output.text).model_copy(update={"parts": parts})
+    if work.kind == "answer":
+        return _answered(case, output.text)
     if work.plan is None:
-        return Score(value=0, answered=False, explanation="there is no plan")
-    return planned.model_copy(update={"parts": parts})
+        planned = plans.nothing(f"there is no plan: {output.text}", answered=False)
+    else:
+        planned = plans.judge(work.plan, _labels(case))
+    saved = 1 - work.critical / work.sequential if work.sequential else 0.0
+    judged = planned if work.kind == "plan" else _answered(case, output.text)
+    return judged.model_copy(update={"parts": {**planned.parts, "time_saved": saved}})
 
 
 def _answered(case: Case, text: str) -> Score:
