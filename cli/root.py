@@ -26,6 +26,7 @@ TABLE = {
     "show": Row("show:app", "Show one run: plan, steps, attempts, costs, decisions."),
     "models": Row("models:app", "List, fetch, show, remove and stop models."),
     "tools": Row("tools:app", "List the tools that plans can use, or show one."),
+    "eval": Row("eval:app", "Run evaluations, compare them, and make a report of them."),
     "bench": Row("bench:app", "Run a benchmark of Shuntyard itself."),
     "doctor": Row("doctor:app", "Check this installation and say how to mend it."),
     "completion": Row("completion:app", "Print the completion script of a shell."),
