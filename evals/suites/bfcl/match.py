@@ -81,7 +81,11 @@ def unlike(value: Any, wanted: Sequence[Any], schema: Mapping[str, Any], *, lang
         if type(value) is not example:
             return f"{value!r} is not of type {declared}"
         named = True
-    elif kind is list and item in kinds and not _elements(value, wanted, None if item == "any" else kinds[item]):
+    elif (
+        isinstance(value, list)
+        and item in kinds
+        and not _elements(value, wanted, None if item == "any" else kinds[item])
+    ):
         return f"{value!r} has elements that are not of type {item}"
     if any(_one_of(value, each, exact=named, item=kinds.get(item)) for each in wanted):
         return ""
