@@ -56,15 +56,15 @@ def runs(headers: Sequence[RunHeader]) -> str:
 
 
 def figures(found: Sequence[Figure]) -> str:
-    """Return a table: a line per category with the figure, its interval, baselines, parts, and what a case took."""
+    """Return a table: a line per category with the figure, its interval, what a case took, baselines and parts."""
     baselines = list(dict.fromkeys(name for figure in found for name in figure.baselines))
     parts = list(dict.fromkeys(name for figure in found for name in figure.parts))
     passes = sorted({k for figure in found for k in figure.passes if k > 1})
     header = (
         *("CATEGORY", "CASES", "FIGURE", "95 %"),
         *(f"PASS@{k}" for k in passes),
-        *(name.upper() for name in (*parts, *baselines)),
         *("TOKENS/CASE", "S/CASE", "COST", "ERRORS"),
+        *(name.upper() for name in (*baselines, *parts)),
     )
     lines = [
         (
@@ -73,12 +73,12 @@ def figures(found: Sequence[Figure]) -> str:
             percent(figure.mean.value),
             bounds(figure.mean),
             *(percent(figure.passes[k].value) if k in figure.passes else "" for k in passes),
-            *(percent(figure.parts[name]) if name in figure.parts else "" for name in parts),
-            *(percent(figure.baselines[name]) if name in figure.baselines else "" for name in baselines),
             f"{figure.usage.total / figure.rows:,.0f}",
             f"{figure.seconds:.2f}",
             out.money(figure.cost),
             " ".join(f"{code} {count}" for code, count in figure.errors.items()),
+            *(percent(figure.baselines[name]) if name in figure.baselines else "" for name in baselines),
+            *(percent(figure.parts[name]) if name in figure.parts else "" for name in parts),
         )
         for figure in found
     ]

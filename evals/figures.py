@@ -11,6 +11,8 @@ from .stats import Interval, interval, pass_at, quantiles
 
 ALL = ""
 """Category of the figure over all cases."""
+NONE = "none"
+"""How cases without a category are called where others have one."""
 
 
 class Figure(Frozen):
@@ -44,7 +46,7 @@ def figures(rows: Sequence[RunRow], *, seed: int = 0) -> list[Figure]:
     """Return one figure per category in order of the alphabet, then the one over all; empty without rows."""
     by_category: dict[str, list[RunRow]] = {}
     for row in rows:
-        by_category.setdefault(row.category, []).append(row)
+        by_category.setdefault(row.category or NONE, []).append(row)
     several = [_figure(name, found, seed) for name, found in sorted(by_category.items()) if len(by_category) > 1]
     return [*several, _figure(ALL, rows, seed)] if rows else []
 

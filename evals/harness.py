@@ -208,7 +208,8 @@ class _Bench:
         kept = [row for row in job.wanted() if row.key not in settled]
         self._sum = sum(row.score.value for row in kept)
         count, total = len(kept), len(job.picked) * job.epochs
-        self._now = Progress("opening", total=total, done=count, kept=count, errors=sum(map(bool, map(failure, kept))))
+        phase = "opening the model" if todo and info.needs_model else "running" if todo else "all was run before"
+        self._now = Progress(phase, total=total, done=count, kept=count, errors=sum(map(bool, map(failure, kept))))
         self.tell()
         if not todo:
             return

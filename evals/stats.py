@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ROUNDS = 4000
 LEVEL = 0.95
 _Z = 1.959964
+_LEAST = 5
+"""Cases that a stratum of its own needs."""
 _AT_ONCE = 1 << 22
 """Numbers drawn at once; bounds the memory (32 MB)."""
 
@@ -67,8 +69,9 @@ class Calibration(Frozen):
 def interval(values: Sequence[float], *, strata: Sequence[str] = (), seed: int = 0, rounds: int = ROUNDS) -> Interval:
     """Return the mean with its percentile bootstrap interval: cases are drawn again, within each of ``strata``.
 
-    Where all values are equal a bootstrap sees no spread; then the bounds are those for cases not seen so far
-    (Wilson's for none in n). ValueError without values.
+    Strata of fewer than five cases are drawn from together: by itself a stratum of one would have no spread.
+    Where no draw differs from another the bounds are those for cases not seen so far (Wilson's for none in n).
+    ValueError without values.
     """
     low, high, value = _bounds(values, strata, seed=seed, rounds=rounds, least=0.0)
     return Interval(value=value, low=low, high=high, n=len(values))
@@ -152,15 +155,26 @@ def _bounds(
     if not values:
         raise ValueError("there are no cases to make a figure of.")
     value = float(np.mean(values))
-    if max(values) == min(values):
+    groups = _grouped(values, strata or [""] * len(values))
+    if all(max(group) == min(group) for group in groups):
         unseen = _Z**2 / (len(values) + _Z**2)
         return value - unseen * (value - least), value + unseen * (1 - value), value
-    groups: dict[str, list[float]] = {}
-    for stratum, each in zip(strata or [""] * len(values), values, strict=True):
-        groups.setdefault(stratum, []).append(each)
-    means = _resampled([np.asarray(group) for group in groups.values()], seed=seed, rounds=rounds)
+    means = _resampled([np.asarray(group) for group in groups], seed=seed, rounds=rounds)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high), value
+
+
+def _grouped(values: Sequence[float], strata: Sequence[str]) -> list[list[float]]:
+    """Values by stratum; the small strata are one, or join the smallest of the others."""
+    groups: dict[str, list[float]] = {}
+    for stratum, value in zip(strata, values, strict=True):
+        groups.setdefault(stratum, []).append(value)
+    large = [group for group in groups.values() if len(group) >= _LEAST]
+    small = [value for group in groups.values() if len(group) < _LEAST for value in group]
+    if large and len(small) < _LEAST:
+        min(large, key=len).extend(small)
+        return large
+    return [*large, small] if small else large
 
 
 def _resampled(groups: Sequence[NDArray[Any]], *, seed: int, rounds: int) -> NDArray[Any]:
