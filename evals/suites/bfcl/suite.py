@@ -23,7 +23,7 @@ SUITE = Suite(
     sample=40,
     baselines={"random call": always, "no call": never, "oracle": oracle},
     notes=(
-        "Calls are compared, never run. Published 'simple' is simple_python here; globs choose groups (simple_*, live_*). "
+        "Calls are compared, never run. Published 'simple' is simple_python; globs choose groups (simple_*, live_*). "
         "Four answers cannot be met by the published rules and count as wrong for everyone: live_simple_106-63-0, "
         "live_simple_112-68-0, live_multiple_862-181-3, live_multiple_964-207-0. Unlike there, parallel calls are "
         "paired best, not first come, and texts in Java arrays can be right. A plan that cannot be mended counts as "
