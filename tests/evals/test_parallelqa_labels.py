@@ -10,12 +10,16 @@ import pytest
 from shuntyard.errors import DataInvalid
 from shuntyard.evals.case import Case
 from shuntyard.evals.data import Data
-from shuntyard.evals.suites.parallelqa import SUITE, oracle
+from shuntyard.evals.suites.parallelqa import SUITE, answers, oracle
 from shuntyard.evals.suites.parallelqa.facts import SUBJECTS, UNITS
 from shuntyard.evals.suites.parallelqa.label import Search, parse
 from shuntyard.evals.suites.parallelqa.labels import LABELS, OTHER_BRANCH, labels
-from shuntyard.evals.suites.parallelqa.plans import FACTS, judge
+from shuntyard.evals.suites.parallelqa.plans import FACTS, SPECS, TOOLS, judge
 from shuntyard.evals.suites.parallelqa.search import mentioned
+from shuntyard.planner.schedule import Scheduler
+from shuntyard.protocols import Ctx
+from shuntyard.steps import Step, StepResult
+from shuntyard.tools.registry import Registry
 
 LOOSE = {"16", "21", "49", "68", "99"}
 """Answers of the data set that differ by more than 2 % from what the facts give."""
@@ -89,6 +93,28 @@ def test_labels_run_over_the_facts_give_the_answers_of_the_data_set(cases: list[
             loose.add(case.id)
     assert loose == LOOSE
     assert sum(not labels(case.id)[0].names for case in cases) == NUMBERS
+
+
+@pytest.mark.anyio
+async def test_plans_of_the_labels_run_on_the_recorded_search_to_the_answers(cases: list[Case], tmp_path: Path) -> None:
+    """The road of the agent without its model: scheduler, tools, values; every answer can be reached on it."""
+    registry = Registry(TOOLS.values())
+    ctx = Ctx(run="r", workspace=tmp_path, emit=lambda event: None)
+
+    async def handle(step: Step, ctx: Ctx) -> StepResult:
+        return StepResult(value=await registry.call(step, ctx))
+
+    for case in cases:
+        label = labels(case.id)[0]
+        plan = oracle.plan(label, task=str(case.input))
+        results = await Scheduler(handle, ctx, SPECS).run(plan)
+        assert all(result.ok for result in results.values())
+        if label.names:
+            found = [each.value for id, each in results.items() if plan.node(id).tool == "calculator"]
+            assert sorted(found) == pytest.approx(sorted(label.amounts(FACTS)))
+        else:
+            said = str(results[plan.nodes[-1].id].value)
+            assert answers.judge(said, question=str(case.input), target=answer_of(case)).value == 1
 
 
 def test_the_other_labels_of_a_question_are_right_plans_too(cases: list[Case]) -> None:

@@ -137,6 +137,15 @@ async def test_an_agent_that_does_not_come_to_a_plan_has_no_answer(tmp_path: Pat
     assert any("plan" in str(item.get("content")) for item in output.transcript)
 
 
+async def test_an_agent_that_refuses_has_no_answer(tmp_path: Path) -> None:
+    refusal = 'outside(reason="7270 m is not known")'
+    output, score = await solved("agent", HOW_MUCH, ScriptedModel(lambda request: refusal), tmp_path)
+    assert output.text == "7270 m is not known"
+    assert not score.answered
+    assert score.value == 0
+    assert "refused" in score.explanation
+
+
 # --- sequential ----------------------------------------------------------------------------------
 
 

@@ -68,7 +68,7 @@ async def score(case: Case, output: Output) -> Score:
     else:
         planned = plans.judge(work.plan, _labels(case))
     saved = 1 - work.critical / work.sequential if work.sequential else 0.0
-    judged = planned if work.kind == "plan" else _answered(case, output.text)
+    judged = _answered(case, output.text) if work.kind == "run" and planned.answered else planned
     return judged.model_copy(update={"parts": {**planned.parts, "time_saved": saved}})
 
 
