@@ -217,6 +217,7 @@ class _Bench:
         async with info.open(means) as solver:
             self._now = self._now._replace(phase="running")
             self._began = time.monotonic()
+            self.tell()
             attempt = partial(self._attempt, solver, means.model, job, writer)
             await _each(attempt, todo, self._setup.concurrency)
 
