@@ -3,4 +3,4 @@
 ``evals/registry.py`` finds them by name; data is read only when a suite runs.
 """
 
-__all__: list[str] = []
+__all__ = ()
