@@ -1,25 +1,22 @@
 """Share of the example tasks that local models get right, in every wording.
 
-Runs the suite ``examples`` of ``shuntyard eval`` on two models and shows the scores side by side. A row is
-logged as soon as its run ends, so that a stopped benchmark can go on.
+Runs the suite ``examples`` of ``shuntyard eval`` on two models and shows the scores side by side; the runs
+are kept as any other's.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
-import anyio
-
-from ..errors import ShuntyardError
-from ..evals.case import Case, Output, Score
-from ..evals.data import Data
-from ..evals.suite import Means, Solver
+from ..evals import harness
+from ..evals.case import Case
+from ..evals.log import Configuration, RunRow
+from ..evals.models import candidate
 from ..evals.suites.examples import SUITE
-from ..settings import cache, load
+from ..settings import Settings, load
 
 NAME = "examples"
 
@@ -39,79 +36,65 @@ async def run(
     """Run the tasks on ``model`` and then on ``beside`` (empty: none), and return the scores.
 
     ``only`` takes kinds or task ids, separated by commas; ``limit`` takes that many tasks; ``concurrency``
-    is how many wordings run at once. ``resume`` keeps the rows that an earlier run logged. ``say`` receives
-    a line after each wording.
+    is how many wordings run at once. ``resume`` keeps what the last run on the same model had ended. ``say``
+    receives a line after each wording.
     """
-    settings = load()
-    log = cache(settings) / "bench" / "examples.jsonl"
-    cases = chosen(list(SUITE.cases(Data(SUITE.sources, settings=settings))), only, limit)
-    rows = _logged(log) if resume else []
-    known = {(row["model"], row["task"], row["wording"]) for row in rows}
-    models = list(dict.fromkeys(item for item in (model, beside) if item))
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a" if resume else "w", encoding="utf-8") as sink:
+    suite = replace(SUITE, cases=lambda data: chosen(list(SUITE.cases(data)), only, limit))
+    scores, logs = {}, []
+    for name in dict.fromkeys(item for item in (model, beside) if item):
+        setup = _setup(load({"model": name}), concurrency, resume)
 
-        def keep(row: Row) -> None:
-            rows.append(row)
-            sink.write(json.dumps(row) + "\n")
-            sink.flush()
-            if say is not None:
-                say(_line(row))
+        def watch(progress: harness.Progress, name: str = name) -> None:
+            if say is not None and progress.row is not None:
+                say(_line(row(name, progress.row)))
 
-        for name in models:
-            left = [case for case in cases if (name, *_place(case)) not in known]
-            await _all(name, left, concurrency, keep)
-    return summed(rows, {_place(case)[0] for case in cases}, models) | {"log": str(log)}
+        result = await harness.run(suite, setup, watch=watch)
+        scores[name] = score([row(name, each) for each in result.rows])
+        logs.append(str(result.log.path))
+    return {"models": scores, "logs": logs}
+
+
+def _setup(settings: Settings, concurrency: int, resume: bool) -> harness.Setup:
+    chosen = candidate(settings)
+    made = Configuration(
+        solver=SUITE.solver,
+        model=chosen.info.name,
+        model_sha256=chosen.sha256,
+        engine=chosen.engine,
+        shuntyard=version("shuntyard"),
+    )
+    return harness.Setup(
+        settings=settings,
+        configuration=made,
+        open_model=chosen.open,
+        concurrency=max(concurrency, 1),
+        fresh=not resume,
+    )
 
 
 def chosen(cases: Sequence[Case], only: str, limit: int) -> list[Case]:
     """The cases of the kinds or task ids in ``only`` (all when empty), of at most ``limit`` tasks (0: all)."""
     names = {name.strip() for name in only.split(",") if name.strip()}
-    found = [case for case in cases if not names or {case.category, _place(case)[0]} & names]
-    tasks = list(dict.fromkeys(_place(case)[0] for case in found))[: limit or None]
-    return [case for case in found if _place(case)[0] in tasks]
+    found = [case for case in cases if not names or {case.category, _task(case.id)} & names]
+    tasks = list(dict.fromkeys(_task(case.id) for case in found))[: limit or None]
+    return [case for case in found if _task(case.id) in tasks]
 
 
-def _place(case: Case) -> tuple[str, int]:
-    task, _, number = case.id.rpartition("/")
-    return task, int(number) - 1
+def _task(id: str) -> str:
+    return id.rpartition("/")[0]
 
 
-async def _all(model: str, cases: Sequence[Case], concurrency: int, keep: Callable[[Row], None]) -> None:
-    limiter = anyio.CapacityLimiter(max(concurrency, 1))
-    means = Means(settings=load({"model": model}), model=None)
-
-    async def one(solve: Solver, case: Case) -> None:
-        async with limiter:
-            keep(await _row(model, solve, case))
-
-    async with SUITE.solvers[SUITE.solver].open(means) as solve, anyio.create_task_group() as group:
-        for case in cases:
-            group.start_soon(one, solve, case)
-
-
-async def _row(model: str, solve: Solver, case: Case) -> Row:
-    start = time.monotonic()
-    try:
-        output = await solve(case, seed=0)
-        score = await SUITE.scorer(case, output)
-    except (ShuntyardError, TimeoutError) as error:
-        output = Output(error=f"{type(error).__name__}: {error}", seconds=time.monotonic() - start)
-        score = Score(value=0, answered=False, explanation=output.error)
-    return row(model, case, output, score)
-
-
-def row(model: str, case: Case, output: Output, score: Score) -> Row:
-    """Return a line of the log."""
-    task, wording = _place(case)
+def row(model: str, found: RunRow) -> Row:
+    """Return what is shown of a wording."""
+    output = found.output
     told: Mapping[str, Any] = output.value if isinstance(output.value, dict) else {}
     return {
         "model": model,
-        "task": task,
-        "kind": case.category,
-        "wording": wording,
-        "right": score.value == 1,
-        "problems": [score.explanation] if score.explanation else [],
+        "task": _task(found.id),
+        "kind": found.category,
+        "wording": int(found.id.rpartition("/")[2]),
+        "right": found.score.value == 1,
+        "problems": [found.score.explanation] if found.score.explanation else [],
         "status": told.get("status", "error"),
         "answer": output.text[:2000],
         "failure": next(iter(told.get("failures", [])), "")[:500],
@@ -121,37 +104,15 @@ def row(model: str, case: Case, output: Output, score: Score) -> Row:
     }
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _line(row: Row) -> str:
     mark = "right" if row["right"] else "WRONG"
     parts = [*row["problems"], *filter(None, [row["failure"]])] if row["problems"] else []
     why = "  " + "; ".join(parts)
-    return f"{mark} {row['model']} {row['task']}/{row['wording'] + 1} {row['seconds']:.0f} s{why}"[:200]
+    return f"{mark} {row['model']} {row['task']}/{row['wording']} {row['seconds']:.0f} s{why}"[:200]
 
 
-def _logged(log: Path) -> list[Row]:
-    if not log.is_file():
-        return []
-    return list(_rows(log.read_text(encoding="utf-8").splitlines()))
-
-
-def _rows(lines: Sequence[str]) -> Iterator[Row]:
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the last line of a killed run
-
-
-def summed(rows: Sequence[Row], tasks: set[str], models: Sequence[str]) -> dict[str, Any]:
-    """Scores per model and kind over the rows of ``tasks``, and every wrong row."""
-    return {
-        "models": {
-            model: _score([row for row in rows if row["model"] == model and row["task"] in tasks]) for model in models
-        }
-    }
-
-
-def _score(rows: Sequence[Row]) -> dict[str, Any]:
+def score(rows: Sequence[Row]) -> dict[str, Any]:
+    """Scores of one model, in all and per kind, and every wrong row."""
     kinds = dict.fromkeys(str(row["kind"]) for row in rows)
     refusals: dict[str, int] = {}
     for row in rows:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from shuntyard.benchmarks.examples import chosen, describe, summed
+from shuntyard.benchmarks.examples import chosen, describe, score
 from shuntyard.errors import DataInvalid, DataMissing
 from shuntyard.evals.data import Data
 from shuntyard.evals.suites.example_checks import Check, numbers, read_tasks, tell, wanted_files
@@ -117,16 +117,19 @@ def test_refusing_everything_is_right_for_impossible_tasks_alone() -> None:
 
 
 def test_scores_are_summed_by_model_and_kind() -> None:
-    rows = [
-        {"model": model, "task": "t", "kind": "impossible", "wording": number, "right": right, "status": "refused"}
-        | {"tokens": 100, "seconds": 2.0}
+    models = {
+        model: score(
+            [
+                {"model": model, "task": "t", "kind": "impossible", "wording": number, "right": right}
+                | {"status": "refused", "tokens": 100, "seconds": 2.0}
+                for number, right in enumerate(rights)
+            ]
+        )
         for model, rights in (("big", (True, True, False)), ("little", (True, False, False)))
-        for number, right in enumerate(rights)
-    ]
-    result = summed(rows, {"t"}, ["big", "little"])
-    assert result["models"]["big"]["share"] == 0.6667
-    assert result["models"]["big"]["refused_tasks"] == 1
-    assert result["models"]["little"]["refused_tasks"] == 0
-    text = describe(result)
+    }
+    assert models["big"]["share"] == 0.6667
+    assert models["big"]["refused_tasks"] == 1
+    assert models["little"]["refused_tasks"] == 0
+    text = describe({"models": models})
     assert "2/3" in text
     assert "big: 67% of 3 wordings right, 1 of 1 impossible tasks refused" in text
