@@ -119,6 +119,8 @@ def last_lines(result: Result) -> Iterator[str]:
     yield f"run {header.run}: {len(result.rows)} rows{before}, {result.seconds:.1f} s; {result.log.title}"
     if header.notes:
         yield f"note: {header.notes}"
+    if kept and len({session.code for session in result.log.sessions}) > 1:
+        yield "note: the program was changed since the log was begun; --fresh runs every case with what it is now"
     failed = [row for row in result.rows if failure(row)]
     if failed:
         yield f"{len(failed)} with errors, the first: {failed[0].id}: {failure(failed[0])}"

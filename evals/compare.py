@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import UsageError
 from ..messages import Frozen
-from .figures import ALL, NONE, cases, values
+from .figures import ALL, cases, values
 from .log import RunLog, RunRow
 from .stats import Difference, Interval, interval, paired
 
@@ -60,7 +60,7 @@ def compare(first: RunLog, second: RunLog, *, seed: int = 0) -> Comparison:
             f"{first.header.run!r} and {second.header.run!r} have no case in common; run both on the same."
         )
     before, after = values(_rows(one, common)), values(_rows(other, common))
-    category = {digest: one[digest][0].category or NONE for digest in common}
+    category = {digest: one[digest][0].category for digest in common}
     flips = [
         Flip(id=one[digest][0].id, category=category[digest], first=before[digest], second=after[digest])
         for digest in common

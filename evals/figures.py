@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from ..messages import Frozen, Usage
-from .log import RunRow
+from .log import NONE, RunRow
 from .stats import Interval, interval, pass_at, quantiles
 
 ALL = ""
 """Category of the figure over all cases."""
-NONE = "none"
-"""How cases without a category are called where others have one."""
 
 
 class Figure(Frozen):

@@ -43,6 +43,7 @@ from .log import (
     read,
 )
 from .sample import Picked, draw
+from .sources import code_digest
 from .suite import Means, Solver, SolverInfo, Suite
 
 TICK = 1.0
@@ -328,6 +329,7 @@ def _writing(suite: Suite, setup: Setup, data: Data, job: _Job) -> Iterator[LogW
         kept=len(job.picked) * job.epochs - len(job.todo()),
         concurrency=setup.concurrency,
         data=() if used == header.data else used,
+        code=code_digest(),
         dropped=job.dropped,
     )
     path = folder(setup.settings) / f"{header.run}.jsonl"

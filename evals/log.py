@@ -29,6 +29,8 @@ from .data import DataUse
 
 SYNCED = 1.0
 """A power cut loses at most so many seconds of rows; a kill only the one being written."""
+NONE = "none"
+"""How the category of cases without one is called where others have one."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RETRIED = "model_unavailable:"
 
@@ -97,6 +99,8 @@ class RunSession(Frozen):
     concurrency: int
     data: tuple[DataUse, ...] = ()
     """Empty when the same as the header's."""
+    code: str = ""
+    """Hash of the program, which changes more often than its version."""
     dropped: tuple[str, ...] = ()
     """Digests of cases that the suite no longer has: their rows before this line no longer count."""
 
@@ -204,7 +208,13 @@ def read(path: Path) -> RunLog:
             rows[line.key] = line
     if header is None:
         raise DataInvalid(f"{str(path)!r} is no log of a run: it has no header; remove it.", ids={"file": str(path)})
-    return RunLog(path, header, tuple(sessions), tuple(rows.values()), end, size)
+    return RunLog(path, header, tuple(sessions), _categorised(list(rows.values())), end, size)
+
+
+def _categorised(rows: list[RunRow]) -> tuple[RunRow, ...]:
+    if len({row.category for row in rows}) > 1:
+        rows = [row if row.category else row.model_copy(update={"category": NONE}) for row in rows]
+    return tuple(rows)
 
 
 def headers(place: Path) -> list[RunHeader]:

@@ -86,6 +86,13 @@ async def test_what_is_in_the_log_is_not_run_again_and_a_larger_sample_only_adds
     assert fresh.new == 10 and fresh.log.path != first.log.path
 
 
+async def test_each_session_says_which_code_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await run(suite(cases(4)), setup(tmp_path, limit=2))
+    monkeypatch.setattr("shuntyard.evals.harness.code_digest", lambda: "other")
+    codes = [session.code for session in (await run(suite(cases(4)), setup(tmp_path))).log.sessions]
+    assert codes == [first.log.sessions[0].code, "other"] and len(codes[0]) == 16
+
+
 async def test_other_conditions_are_other_runs(tmp_path: Path) -> None:
     solver = Counting()
     paths = set()

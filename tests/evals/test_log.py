@@ -12,6 +12,7 @@ import pytest
 from shuntyard.errors import DataInvalid, StoreUnwritable, UnknownName, UsageError
 from shuntyard.evals import log as logs
 from shuntyard.evals.case import Output, Score
+from shuntyard.evals.figures import figures
 from shuntyard.evals.log import Configuration, LogWriter, RunEnd, RunHeader, RunRow, RunSession, Selection
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -91,6 +92,14 @@ def test_the_later_of_two_rows_counts_and_a_session_after_the_end_reopens(tmp_pa
 def test_rows_of_cases_that_the_suite_lost_do_not_count(tmp_path: Path) -> None:
     path = put(tmp_path, header(), session(), row("a"), row("b"), session("da"), row("c"))
     assert [each.id for each in logs.read(path).rows] == ["b", "c"]
+
+
+def test_cases_without_a_category_have_a_name_only_beside_others(tmp_path: Path) -> None:
+    named = row("b").model_copy(update={"category": "sums"})
+    assert [each.category for each in logs.read(put(tmp_path, header(), row("a"))).rows] == [""]
+    both = put(tmp_path, header(), row("a"), named, run="both")
+    assert [each.category for each in logs.read(both).rows] == ["none", "sums"]
+    assert [figure.category for figure in figures(logs.read(both).rows)] == ["none", "sums", ""]
 
 
 def test_only_an_unreachable_model_is_tried_again() -> None:
