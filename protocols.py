@@ -91,6 +91,8 @@ class Pending(NamedTuple):
 
     ref: str
     """As written, e.g. ``$1.name``."""
+    columns: Mapping[str, str] | None = None
+    """Columns and their types of the rows that the call it refers to will give, where that is known."""
 
 
 class Toolset(Protocol):
@@ -104,6 +106,9 @@ class Toolset(Protocol):
 
     async def check(self, tool: str, args: Mapping[str, Any], ctx: Ctx) -> list[str]:
         """Problems of a planned call, worded for a model: what is wrong, what exists instead."""
+
+    async def shape(self, tool: str, args: Mapping[str, Any], ctx: Ctx) -> Mapping[str, str] | None:
+        """Columns and types of the rows that a planned call will give; None when it is not known, or no rows."""
 
     async def brief(self, ctx: Ctx) -> str:
         """What there is to work on (files, tables, columns, a few values), for the planner's prompt.

@@ -141,7 +141,9 @@ class Phases:
         if joined.replan:
             self._extend(plan, joined.replan)
             return
-        self._answer(plan, joined.answer)
+        unsaid = [name for name in gone if name.casefold() not in joined.answer.casefold()]
+        note = "".join(f" There is no file {name}." for name in unsaid if name not in targets(progress.task))
+        self._answer(plan, joined.answer + note)
 
     async def learn(self, usage: Usage, cost: Any) -> None:
         """Keep the trajectory for later tasks, when it went well."""
@@ -196,8 +198,15 @@ class Phases:
         async def check(tool: str, args: Mapping[str, Any]) -> list[str]:
             return await rooms.tools.check(tool, args, ctx)
 
+        async def shape(tool: str, args: Mapping[str, Any]) -> Mapping[str, str] | None:
+            return await rooms.tools.shape(tool, args, ctx)
+
         compiler = LineCompiler(
-            self._model("compile", revision), list(rooms.specs.values()), check=check, on_repair=on_repair
+            self._model("compile", revision),
+            list(rooms.specs.values()),
+            check=check,
+            shape=shape,
+            on_repair=on_repair,
         )
         plan = await compiler.compile(
             progress.task,
@@ -239,7 +248,8 @@ class Phases:
         """
         gone = absent(self.progress.task, self._rooms.workspace)
         for node in plan.nodes:
-            failure = (result := self.progress.results.get(node.id)) and result.failure
+            result = self.progress.results.get(node.id)
+            failure = result.failure if result is not None else None
             if failure is None or any(name in failure.message for name in gone):
                 continue
             if failure.code in (ToolError.code, ArgumentsInvalid.code):

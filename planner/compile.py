@@ -19,12 +19,15 @@ from .mend import elsewhere, mended, without_echoes
 from .needed import needed
 from .prompt import linked, messages
 from .reader import LineReader
-from .repair import dressed, planned, worded
+from .repair import Shape, dressed, planned, worded
+from .shapes import bare, selecting, unmet
 from .validate import problems
 from .writes import merged_writes
 
 Check = Callable[[str, Mapping[str, Any]], Awaitable[list[str]]]
 """Problems of a planned call that only its tool can see, worded for a model."""
+Outline = Callable[[str, Mapping[str, Any]], Awaitable[Shape]]
+"""Columns of the rows that a planned call will give, where its tool can tell."""
 Finished = tuple[Plan, Mapping[str, StepResult]]
 """A plan that was run and its results, to be extended."""
 _MAX_TOKENS = 700
@@ -76,6 +79,7 @@ class LineCompiler:
         specs: Sequence[ToolSpec],
         *,
         check: Check | None = None,
+        shape: Outline | None = None,
         max_repairs: int = 2,
         max_lines: int = 10,
         on_repair: Callable[[Sequence[str]], None] | None = None,
@@ -85,6 +89,7 @@ class LineCompiler:
         self._list = tuple(specs)
         self._specs = {spec.name: spec for spec in specs}
         self._check = check
+        self._shape = shape
         self._max_repairs = max_repairs
         self._max_lines = max_lines
         self._on_repair = on_repair
@@ -131,7 +136,7 @@ class LineCompiler:
                 hints=hints,
                 finished=finished,
                 reason=reason,
-                feedback=worded(draft.text, found),
+                feedback=worded(found),
             )
             job.on_node = None
             rules = self._rules(job, needed(task, self._list))
@@ -220,29 +225,51 @@ class LineCompiler:
 
     async def _problems(self, plan: Plan, job: _Task) -> list[str]:
         found = problems(plan, self._specs)
+        shapes: dict[str, Shape] = {}
         for node in plan.nodes if not found else ():
             if node not in job.kept:
-                found += [f"{node.id}: {problem}" for problem in await self._told(node, plan, job)]
+                found += [f"{node.id}: {problem}" for problem in await self._told(node, plan, job, shapes)]
+            shapes[node.id] = await self._shape_of(node, shapes)
         return found
 
-    async def _told(self, node: Node, plan: Plan, job: _Task) -> list[str]:
-        """Return what the tool itself has to say of a planned call."""
+    async def _told(self, node: Node, plan: Plan, job: _Task, shapes: Mapping[str, Shape]) -> list[str]:
+        """Return what the tool itself has to say of a planned call, and which columns it misses."""
         if self._check is None or node.tool not in self._specs:
             return []
-        told = await self._check(node.tool, planned(node, self._specs[node.tool]))
-        return [problem + elsewhere(problem, node, plan) for problem in told if not expected(problem, job.brief)]
+        told = await self._check(node.tool, planned(node, self._specs[node.tool], shapes))
+        found = [problem + elsewhere(problem, node, plan) for problem in told if not expected(problem, job.brief)]
+        return found + list(unmet(node, shapes))
+
+    async def _shape_of(self, node: Node, shapes: Mapping[str, Shape]) -> Shape:
+        if self._shape is None or node.tool not in self._specs or node.over is not None:
+            return None
+        return await self._shape(node.tool, planned(node, self._specs[node.tool], shapes))
 
     async def _mended(self, plan: Plan, job: _Task) -> Plan:
         """Return ``plan`` with what the checks spell out put right and calls that change nothing left out."""
         if problems(plan, self._specs):
             return plan
-        for node in plan.nodes:
-            better = node if node in job.kept else mended(node, self._specs[node.tool], await self._told(node, plan, job))
-            if better is not node:
-                nodes = tuple(better if each.id == node.id else each for each in plan.nodes)
-                plan = plan.model_copy(update={"nodes": nodes})
+        shapes: dict[str, Shape] = {}
+        for id in [node.id for node in plan.nodes]:
+            if plan.node(id) not in job.kept:
+                plan = await self._mended_node(plan, plan.node(id), job, shapes)
+            shapes[id] = await self._shape_of(plan.node(id), shapes)
         plan = without_echoes(plan, self._specs)
         return merged_writes(plan, self._specs)
+
+    async def _mended_node(self, plan: Plan, node: Node, job: _Task, shapes: dict[str, Shape]) -> Plan:
+        """Return ``plan`` with ``node`` put right; ``shapes`` of earlier nodes that change with it are kept current."""
+        told = await self._told(node, plan, job, shapes)
+        other = selecting(plan, node, told, kept={kept.id for kept in job.kept}) if told else plan
+        changed = [each.id for each in plan.nodes if each != other.node(each.id)]
+        if changed and changed[0] == node.id:
+            plan = other
+        elif changed and (shape := await self._shape_of(other.node(changed[0]), shapes)) is not None:
+            plan, shapes[changed[0]] = other, shape
+        better = mended(bare(plan.node(node.id), shapes), self._specs[node.tool], told)
+        if better is plan.node(node.id):
+            return plan
+        return plan.model_copy(update={"nodes": tuple(better if each.id == node.id else each for each in plan.nodes)})
 
 
 def _job(

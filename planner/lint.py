@@ -45,7 +45,7 @@ def lint(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> list[str]:
         if spec is None:
             continue
         made = [text for text in _numbers(node, spec) if text not in said and text not in _COMMON]
-        if made and spare:
+        if made and spare and spec.binds:
             found.append(
                 f"{node.id}: {made[0]} stands neither in the task nor in the data; refer to the result that it should "
                 f"come from, such as {spare[-1]}."
@@ -53,7 +53,7 @@ def lint(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> list[str]:
         found += _undefined(node, spec, place)
     return [
         *found, *_dropped(plan, specs, used), *_codes(plan, known), *_aggregates(plan, specs),
-        *_unasked(plan, known), *_unwritten(plan, specs),
+        *_unasked(plan, known), *_unread(plan, known), *_unwritten(plan, specs),
     ]  # fmt: skip
 
 
@@ -107,6 +107,20 @@ def _codes(plan: Plan, known: str) -> Iterator[str]:
 
 def _joins(known: str) -> str:
     return "\n".join(line for line in known.splitlines() if line.startswith("- tables join ON "))
+
+
+_TABLE = re.compile(r"^- (\w+) \((?:folder )?([\w./-]+),", re.MULTILINE)
+
+
+def _unread(plan: Plan, known: str) -> Iterator[str]:
+    """A table or file that the task names and no line reads."""
+    told = json.dumps([node.args for node in plan.nodes]).casefold()
+    task = plan.task.casefold()
+    for table, path in _TABLE.findall(known):
+        file = path.casefold().rsplit("/", 1)[-1]
+        named = file in task or (len(table) >= 5 and re.search(rf"\b{re.escape(table)}s?\b", task))
+        if named and not any(re.search(rf"\b{re.escape(name)}", told) for name in (table, file)):
+            yield f"the task speaks of {file if file in task else table}, but no line reads it; add a line for it."
 
 
 _LINK = re.compile(r"^- '(.+?)' is in ([\w.\", ]+)$", re.MULTILINE)

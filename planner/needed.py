@@ -41,7 +41,7 @@ def needed(task: str, specs: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
 def _asked(spec: ToolSpec, text: str, words: set[str]) -> bool:
     properties = spec.parameters.get("properties") or {}
     if spec.effect is Effect.READ:
-        return "condition" not in properties or bool(_CONDITION.search(text))
+        return not {"condition", "yes", "no"} <= set(properties) or bool(_CONDITION.search(text))
     if "code" in properties:
         return bool(_CODE.search(text))
     if spec.effect is Effect.WRITE and spec.paths:

@@ -7,14 +7,15 @@ for every task in one workspace), then hints and the task.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ..messages import Message
 from ..steps import Effect, Hint, Plan, StepResult, ToolSpec
+from .foreign import explained, opening
 from .lines import OUTSIDE, write
 from .needed import named
 from .shots import Shot, choose_shots, shown_tools
 from .shown import shown
+from .wording import signature, summary
 
 _RULES = f"""\
 You turn a task into a short plan: numbered lines, each one call of a tool. You do not answer the task; the \
@@ -47,16 +48,13 @@ def messages(
     ``feedback`` (a rejected plan and what is wrong with it) stands in the same turn as the task: as a turn
     of its own it makes small models go on from the worked examples instead.
     """
-    turns = [Message(role="system", content=f"{_RULES}\n\nTOOLS\n{catalogue(specs)}")]
-    before = ""
-    for shot in choose_shots(specs):
-        asked = _asked(shot, known=shot.data == before)
-        turns += [Message(role="user", content=asked), Message(role="assistant", content=shot.plan)]
-        before = shot.data or before
-    parts = [f"DATA\n{brief.strip()}"] if brief.strip() else []
+    shots = choose_shots(specs)
+    turns = _turns(specs, shots) if shots else opening(specs)
+    parts = [] if shots else [f"TOOLS\n{explained(specs)}"]
+    parts += [f"DATA\n{brief.strip()}"] if brief.strip() else []
     if shown_hints := _hints(hints):
         parts.append(shown_hints)
-    if fit := named(task, specs, usual=shown_tools(specs)):
+    if shots and (fit := named(task, specs, usual=shown_tools(specs))):
         parts.append(f"TOOLS THAT FIT\n{catalogue(fit)}")
     parts.append(f"TASK\n{task.strip()}")
     if finished is not None:
@@ -66,6 +64,17 @@ def messages(
     return (*turns, Message(role="user", content="\n\n".join(parts)))
 
 
+def _turns(specs: Sequence[ToolSpec], shots: Sequence[Shot]) -> list[Message]:
+    """The turns before the task's own: rules and tools, then the worked examples."""
+    turns = [Message(role="system", content=f"{_RULES}\n\nTOOLS\n{catalogue(specs)}")]
+    before = ""
+    for shot in shots:
+        asked = _asked(shot, known=shot.data == before)
+        turns += [Message(role="user", content=asked), Message(role="assistant", content=shot.plan)]
+        before = shot.data or before
+    return turns
+
+
 def linked(brief: str, links: str) -> str:
     """Return what a toolset says of its surroundings with what it says of the task put after it."""
     return f"{brief.strip()}\n\n{_LINKS}\n{links.strip()}" if links.strip() else brief.strip()
@@ -73,50 +82,11 @@ def linked(brief: str, links: str) -> str:
 
 def catalogue(specs: Sequence[ToolSpec]) -> str:
     """Return the tools as one line each: signature, effect where it is not a read, description."""
-    return "\n".join(f"{signature(spec)}{_effect(spec)} - {_about(spec.description)}" for spec in specs)
-
-
-def signature(spec: ToolSpec) -> str:
-    """Return ``name(a: text, b: number = 1)``."""
-    required = set(spec.parameters.get("required") or ())
-    parts = []
-    for name, schema in (spec.parameters.get("properties") or {}).items():
-        default = "" if name in required else f" = {_default(schema)}"
-        parts.append(f"{name}: {_kind(schema)}{default}")
-    return f"{spec.name}({', '.join(parts)})"
-
-
-def _default(schema: Any) -> str:
-    from json import dumps
-
-    value = schema.get("default") if isinstance(schema, dict) else None
-    return "..." if value is None else dumps(value, ensure_ascii=False)
-
-
-def _kind(schema: Any) -> str:
-    from json import dumps
-
-    if not isinstance(schema, dict):
-        return "any"
-    if "const" in schema:
-        return dumps(schema["const"])
-    if "enum" in schema:
-        return " | ".join(dumps(choice, ensure_ascii=False) for choice in schema["enum"][:12])
-    if branches := schema.get("anyOf") or schema.get("oneOf"):
-        return " | ".join(dict.fromkeys(_kind(each) for each in branches if each.get("type") != "null"))
-    kind = schema.get("type")
-    if kind == "array":
-        return f"list of {_kind(schema.get('items'))}"
-    return {"string": "text", "object": "object"}.get(str(kind), str(kind) if isinstance(kind, str) else "any")
+    return "\n".join(f"{signature(spec)}{_effect(spec)} - {summary(spec.description)}" for spec in specs)
 
 
 def _effect(spec: ToolSpec) -> str:
     return "" if spec.effect is Effect.READ else f" [{spec.effect.value}]"
-
-
-def _about(description: str, limit: int = 400) -> str:
-    text = " ".join(description.split())
-    return text if len(text) <= limit else text[: limit - 1].rsplit(" ", 1)[0] + "…"
 
 
 def _asked(shot: Shot, *, known: bool) -> str:

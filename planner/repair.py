@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from ..protocols import Pending
 from ..steps import Bound, Node, Source, ToolSpec
 from .lines import OUTSIDE, write_value
 from .values import parse_ref, parts_in, ref_in
+
+Shape: TypeAlias = Mapping[str, str] | None
+"""Columns and types of the rows that a call gives; None when that is not known."""
 
 
 def dressed(node: Node, spec: ToolSpec | None, *, task: str, memory: str = "") -> Node:
@@ -89,37 +92,40 @@ def _norm(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def planned(node: Node, spec: ToolSpec) -> dict[str, Any]:
-    """Return the arguments as a check may see them before the plan has run: earlier results are ``Pending``."""
-    return {name: _pending(value, bind=name in spec.binds) for name, value in node.args.items()}
+def planned(node: Node, spec: ToolSpec, shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """Return the arguments as a check may see them before the plan has run: earlier results are ``Pending``.
+
+    ``shapes`` has, by node id, what is known of the rows that earlier calls will give.
+    """
+    return {name: _pending(value, shapes, bind=name in spec.binds) for name, value in node.args.items()}
 
 
-def _pending(value: Any, *, bind: bool) -> Any:
+def _pending(value: Any, shapes: Mapping[str, Shape], *, bind: bool) -> Any:
     if (ref := ref_in(value)) is not None:
-        return Pending(write_value({"$ref": ref}))
+        return Pending(write_value({"$ref": ref}), shapes.get(parse_ref(ref).head))
     if (parts := parts_in(value)) is not None:
-        names = [(part, parse_ref(ref).name if (ref := ref_in(part)) else "") for part in parts]
+        names = {parse_ref(ref).name: _pending(part, shapes, bind=False) for part in parts if (ref := ref_in(part))}
         if not bind:
-            first = next(part for part, name in names if name)
-            return Pending(write_value(first))
-        text = "".join(name or str(part) for part, name in names)
-        return Bound(text=text, values={name: Pending(write_value(part)) for part, name in names if name})
+            return next(iter(names.values()))
+        text = "".join(parse_ref(ref).name if (ref := ref_in(part)) else str(part) for part in parts)
+        return Bound(text=text, values=names)
     if isinstance(value, dict):
-        return {key: _pending(item, bind=False) for key, item in value.items()}
+        return {key: _pending(item, shapes, bind=False) for key, item in value.items()}
     if isinstance(value, list):
-        return [_pending(item, bind=False) for item in value]
+        return [_pending(item, shapes, bind=False) for item in value]
     return value
 
 
-def worded(text: str, problems: Sequence[str]) -> str:
-    """Return the paragraph that sends a plan back: what it was, each problem, and what may be written instead."""
-    said = text.strip() if len(text) <= 3000 else text[:3000] + "..."
+def worded(problems: Sequence[str]) -> str:
+    """Return the paragraph that asks for another plan: what was wrong with the one before, and how it may be mended.
+
+    The rejected plan itself is not shown: small models copy what they see, word for word.
+    """
     lines = "\n".join(f"- {for_model(problem)}" for problem in dict.fromkeys(problems[:6]))
     return (
-        f"REJECTED PLAN\n{said}\nWHY\n{lines}\n"
-        "Do not write it again: write the whole corrected plan. Use only tables and columns of DATA; join tables "
-        "where a column is in another one. If DATA does not hold what the task asks for, write only "
-        f'{OUTSIDE}(reason="...").'
+        f"A FIRST PLAN WAS WRONG\n{lines}\n"
+        "Write a better plan. Take each value from its own table with a line of its own. If DATA does not hold what "
+        f'the task asks for, write only {OUTSIDE}(reason="...").'
     )
 
 

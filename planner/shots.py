@@ -1,17 +1,16 @@
 """Worked examples, chosen for a catalogue: some plans, a plan of one line and two refusals.
 
 They are worth more than any wording of the rules (1.5B, exact plans: 23 % without, 87 % with). They show
-only tools that are there: when the bank has nothing for a catalogue, an example is made from its specs.
+only tools that are there.
 The choice depends on the catalogue alone, so that the prompt's prefix is the same for every task.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from ..steps import Effect, Plan, ToolSpec
+from ..steps import Plan, ToolSpec
 from .lines import OUTSIDE, Refusal, parse_line
 from .validate import complete, problems
 
@@ -44,10 +43,12 @@ _TIDES = (
 )
 _DIARY = (
     "Tables that query can read:\n"
-    "- diary (folder diary, one row per text, 3): name text ['april.md', 'june.md', 'may.md'], path text, lines int, "
-    "words int, text text (all of it)"
+    "- diary (folder diary, one row per text, 3): name text ['april.md', 'june.md', 'may.md'], path text, words int, "
+    "text text (all of it)\n"
+    "- diary_lines (the lines of the texts in folder diary, 61 rows): name text, line int, text text"
 )
 _YSTAD = "FROM trips JOIN drivers ON trips.driver = drivers.id WHERE drivers.base = 'Ystad'"
+_STORMS = "SELECT source, count(*) AS storms FROM station WHERE message LIKE '%heavy storm%' GROUP BY source"
 _EACH = (
     "SELECT strftime(day, '%Y-%m') AS month, count(*) AS trips, sum(km) AS km FROM trips GROUP BY month ORDER BY month"
 )
@@ -61,19 +62,20 @@ BANK: tuple[Shot, ...] = (
         '2. query(sql="SELECT alarm_height FROM limits")\n'
         '3. choose(condition="$1 > $2", yes="$1 - $2", no="calm")\n'
         '4. write_file(path="alarm.txt", content=$3)\n'
-        "5. query(sql=\"SELECT source, count(*) AS storms FROM station WHERE message LIKE '%heavy storm%' GROUP BY source\")\n"
+        f'5. query(sql="{_STORMS}")\n'
         "return $4, $5",
         links="- 'Varberg' is in tides.harbour\n- 'heavy storm' is a part of station.message",
     ),
     Shot(
         _DIARY,
-        "Which diary mentions a lighthouse? How many words do all diaries have together? Save the longest one as "
-        "long.txt.",
-        '1. search_files(text="lighthouse", pattern="diary/*.md")\n'
-        '2. query(sql="SELECT sum(words) FROM diary")\n'
-        '3. query(sql="SELECT path, text FROM diary ORDER BY words DESC LIMIT 1")\n'
-        '4. write_file(path="long.txt", content=$3.text)\n'
-        "return $1, $2, $4",
+        "How many words do all diaries have together? Save the longest one as long.txt, and all lines that mention a "
+        "lighthouse in light.txt.",
+        '1. query(sql="SELECT sum(words) FROM diary")\n'
+        '2. query(sql="SELECT path, text FROM diary ORDER BY words DESC LIMIT 1")\n'
+        '3. write_file(path="long.txt", content=$2.text)\n'
+        "4. query(sql=\"SELECT text FROM diary_lines WHERE text LIKE '%lighthouse%'\")\n"
+        '5. write_file(path="light.txt", content=$4)\n'
+        "return $1, $3, $5",
     ),
     Shot(
         _TRIPS,
@@ -82,10 +84,12 @@ BANK: tuple[Shot, ...] = (
         f"1. query(sql=\"SELECT sum(trips.km) {_YSTAD} AND strftime(trips.day, '%m') = '03'\")\n"
         '2. query(sql="SELECT sum(km) FROM trips")\n'
         '3. calculator(expression="round($1 / $2 * 100, 1)")\n'
-        f"4. query(sql=\"SELECT sum(trips.km) * (SELECT per_km FROM fees) {_YSTAD} AND trips.kind = 'coast'\")\n"
-        f'5. query(sql="{_EACH}")\n'
-        '6. write_file(path="m.csv", content=$5)\n'
-        "return $3, $4, $6",
+        f"4. query(sql=\"SELECT sum(trips.km) {_YSTAD} AND trips.kind = 'coast'\")\n"
+        '5. query(sql="SELECT per_km FROM fees")\n'
+        '6. calculator(expression="$4 * $5")\n'
+        f'7. query(sql="{_EACH}")\n'
+        '8. write_file(path="m.csv", content=$7)\n'
+        "return $3, $6, $8",
         links="- 'Ystad' is in drivers.base\n- 'coast' is in trips.kind",
     ),
     Shot(
@@ -112,7 +116,9 @@ SHORT: tuple[Shot, ...] = (
 
 
 def choose_shots(specs: Sequence[ToolSpec], *, count: int = 4) -> tuple[Shot, ...]:
-    """Return at most ``count`` examples that use tools of ``specs`` only, then a plan of one line and a refusal.
+    """Return at most ``count`` examples that use tools of ``specs`` only, then a plan of one line and two refusals.
+
+    Nothing for a catalogue that no example of the bank fits (``foreign.py`` says how a model is asked then).
 
     Those that show most tools are preferred. The short ones stand last: they tell a model when to stop.
     """
@@ -123,9 +129,9 @@ def choose_shots(specs: Sequence[ToolSpec], *, count: int = 4) -> tuple[Shot, ..
         best = max(usable, key=lambda shot: (len(usable[shot] - seen), -BANK.index(shot)))
         seen |= usable.pop(best)
         chosen.append(best)
-    if not chosen and (made := made_from(specs)) is not None:
-        chosen.append(made)
-    ordered = sorted(chosen, key=lambda shot: BANK.index(shot) if shot in BANK else 0)
+    if not chosen:
+        return ()
+    ordered = sorted(chosen, key=BANK.index)
     short = [shot for shot in SHORT if not shot.plan.startswith(OUTSIDE) and _tools(shot, specs)]
     seen_data = {shot.data for shot in (*ordered, *short)} | {""}
     short += [shot for shot in SHORT if shot.plan.startswith(OUTSIDE) and shot.data in seen_data]
@@ -143,51 +149,3 @@ def _tools(shot: Shot, specs: Sequence[ToolSpec]) -> set[str]:
     nodes = tuple(node for node in parsed if not isinstance(node, Refusal))
     plan = complete(Plan(task=shot.task, nodes=nodes), specs)
     return set() if problems(plan, specs) else {node.tool for node in nodes}
-
-
-def made_from(specs: Sequence[ToolSpec]) -> Shot | None:
-    """Return an example made from the specs alone: one call twice, then a call that uses both results."""
-    readers = [spec for spec in specs if spec.effect is Effect.READ and _words(spec)]
-    if not readers:
-        return None
-    first = min(readers, key=lambda spec: len(_words(spec)))
-    then = next((spec for spec in specs if spec is not first and _words(spec)), None)
-    name = _words(first)[0]
-    task = f"Use {first.name} with the {name} alpha, and again with beta."
-    lines = [f"{at}. {_call(first, {name: json.dumps(text)})}" for at, text in ((1, "alpha"), (2, "beta"))]
-    if then is not None:
-        task += f" Then use {then.name} on what came out."
-        refs = dict(zip(_words(then), ("$1", "$2"), strict=False))
-        lines.append(f"3. {_call(then, refs)}")
-    shot = Shot("", task, "\n".join([*lines, f"return ${len(lines)}" if then else "return $1, $2"]))
-    return shot if _tools(shot, specs) else None
-
-
-def _words(spec: ToolSpec) -> list[str]:
-    """Parameters that take a text, the required ones first."""
-    properties: Mapping[str, Any] = spec.parameters.get("properties") or {}
-    required = list(spec.parameters.get("required") or ())
-    texts = [name for name, schema in properties.items() if isinstance(schema, dict) and schema.get("type") == "string"]
-    free = [name for name in texts if "enum" not in properties[name] and "const" not in properties[name]]
-    return [name for name in free if name in required] or (free if not required else [])
-
-
-def _call(spec: ToolSpec, given: Mapping[str, str]) -> str:
-    properties: Mapping[str, Any] = spec.parameters.get("properties") or {}
-    required = set(spec.parameters.get("required") or ())
-    args = [
-        f"{name}={given.get(name) or _sample(schema)}"
-        for name, schema in properties.items()
-        if name in given or name in required
-    ]
-    return f"{spec.name}({', '.join(args)})"
-
-
-def _sample(schema: Any) -> str:
-    schema = schema if isinstance(schema, dict) else {}
-    if "const" in schema:
-        return json.dumps(schema["const"])
-    if schema.get("enum"):
-        return json.dumps(schema["enum"][0], ensure_ascii=False)
-    samples = {"integer": "3", "number": "2.5", "boolean": "true", "array": "[]", "object": "{}"}
-    return samples.get(str(schema.get("type")), '"gamma"')

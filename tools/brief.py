@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from .catalog import FILES, Catalog, Table
@@ -31,14 +30,13 @@ def describe(catalog: Catalog, profiles: Profiles) -> str:
     inside = {text.path for table in tables for text in table.texts}
     tables = [table for table in tables if table.kind != "text" or table.path not in inside]
     tables.sort(key=lambda table: (table.path.count("/"), table.kind == "text", table.size, table.name))
-    by_path = {table.path: table.name for table in catalog.tables.values() if table.kind == "text"}
     tail = _files(catalog)
     room = MAX_CHARACTERS - len(tail)
     lines = ["Tables that query can read:"]
     named: list[str] = []
     for index, table in enumerate(tables):
         large = table.size > 64_000_000
-        line = "" if index >= MAX_PROFILED or large or room < 600 else _table(table, profiles.of(catalog, table), by_path)
+        line = "" if index >= MAX_PROFILED or large or room < 600 else _table(table, profiles.of(catalog, table))
         if line and room - len(line) > 300:
             lines.append(line)
             room -= len(line) + 1
@@ -58,30 +56,31 @@ def _worth(table: Table) -> bool:
     return table.kind in ("csv", "tsv", "parquet", "jsonl") and table.path.count("/") <= 1
 
 
-def _table(table: Table, profile: Profile, lines: Mapping[str, str]) -> str:
+def _table(table: Table, profile: Profile) -> str:
     if profile.problem:
         return f"- {table.name} ({table.path}): cannot be read: {profile.problem[:120]}"
     if table.kind == "text":
         begins = " / ".join(json.dumps(line[:90], ensure_ascii=False) for line in profile.first)
         return f"- {table.name} ({table.path}, {profile.rows} lines): line int, text text; begins {begins}"
-    if table.kind == "folder":
-        return _folder(table, profile, lines)
+    if table.kind in ("folder", "lines"):
+        return _folder(table, profile)
     columns = [_column(name, kind, index, profile) for index, (name, kind) in enumerate(profile.columns.items())]
     shown = ", ".join(columns[:40]) + (f", ... ({len(columns)} columns)" if len(columns) > 40 else "")
     where = table.path + (f", {table.part}" if table.part else "")
     return f"- {table.name} ({where}, {profile.rows} row{'s' if profile.rows != 1 else ''}): {shown}"
 
 
-def _folder(table: Table, profile: Profile, lines: Mapping[str, str]) -> str:
+def _folder(table: Table, profile: Profile) -> str:
+    where = "the workspace's top" if table.path == "." else f"folder {table.path}"
+    if table.kind == "lines":
+        return (
+            f"- {table.name} (the lines of the texts in {where}, {profile.rows} rows): name text, line int, text text"
+        )
     names = [text.path.rsplit("/", 1)[-1] for text in table.texts]
     shown = ", ".join(f"'{name}'" for name in names[:12]) + (", ..." if len(names) > 12 else "")
-    columns = ", ".join(f"{name} {_type(kind)}" for name, kind in profile.columns.items() if name not in ("name", "text"))
-    told = f"name text [{shown}], {columns}, text text (all of it)"
-    some = [lines[text.path] for text in table.texts[:12] if text.path in lines]
-    where = "the workspace's top" if table.path == "." else f"folder {table.path}"
     return (
-        f"- {table.name} ({where}, one row per text, {len(names)}): {told}; "
-        f"their lines (line int, text text): {', '.join(some)}"
+        f"- {table.name} ({where}, one row per text, {len(names)}): name text [{shown}], path text, words int, "
+        "text text (all of it)"
     )
 
 

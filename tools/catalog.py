@@ -1,7 +1,8 @@
 """Which tables the workspace offers to SQL, and what is in them.
 
 Every CSV, TSV, JSON, JSONL and Parquet file is a table named after it, every .txt, .md and .log file is a
-table of its lines, every folder of texts a table of one row per text, and ``files`` lists the workspace itself. Nothing is kept but a cache by size and time.
+table of its lines, every folder of texts a table of one row per text and one of all lines, and ``files`` lists the
+workspace itself. Nothing is kept but a cache by size and time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import PathRefused, ToolError
-from .documents import DOCUMENTS, document_rows, folders
+from .documents import DOCUMENT_LINES, DOCUMENTS, document_rows, folders
 from .duck import Session
 from .logs import is_log, log_rows, pairs, phrases
 from .workspace import Found, is_binary, open_read, walk
@@ -44,7 +45,8 @@ class Table(NamedTuple):
 
     name: str
     kind: str
-    """csv, tsv, json, jsonl, parquet, text, log (text whose lines begin with a time and a level), folder or files."""
+    """csv, tsv, json, jsonl, parquet, text, log (lines that begin with a time and a level), folder and lines (of the
+    texts in it) or files."""
     path: str
     size: int = 0
     modified: float = 0.0
@@ -89,12 +91,9 @@ class Catalog:
         table = self.tables.get(wanted) or self.tables.get(slug(wanted))
         if table is not None:
             return table
-        same = [table for table in self.tables.values() if not table.part and wanted == table.path.lower()]
-        same = same or [
-            table
-            for table in self.tables.values()
-            if not table.part and table.path and wanted == table.path.lower().rsplit("/", 1)[-1]
-        ]
+        whole = [table for table in self.tables.values() if not table.part and table.kind != "lines"]
+        same = [table for table in whole if wanted == table.path.lower()]
+        same = same or [table for table in whole if table.path and wanted == table.path.lower().rsplit("/", 1)[-1]]
         return same[0] if len(same) == 1 else None
 
     def load(self, session: Session, table: Table) -> None:
@@ -102,8 +101,10 @@ class Catalog:
         if table.kind == "files":
             session.load_rows("files", self.rows(), types=FILES)
             return
-        if table.kind == "folder":
-            session.load_rows(table.name, document_rows(self.workspace, table.texts), types=DOCUMENTS)
+        if table.kind in ("folder", "lines"):
+            lines = table.kind == "lines"
+            documents = document_rows(self.workspace, table.texts, lines=lines)
+            session.load_rows(table.name, documents, types=DOCUMENT_LINES if lines else DOCUMENTS)
             return
         with open_read(self.workspace, table.path) as file:
             if file.seek(0, 2) == 0:
@@ -215,14 +216,17 @@ def _named(files: list[Found]) -> Iterator[Table]:
 
 
 def _folders(files: list[Found], tables: Mapping[str, Table]) -> Iterator[Table]:
-    """Folders of texts as tables named after the folder; ``texts`` at the top."""
+    """Folders of texts as tables named after the folder, ``texts`` at the top; with ``_lines`` that of their lines."""
     texts = {table.path for table in tables.values() if table.kind == "text" and not table.path.endswith(".log")}
     for folder, members in folders([found for found in files if found.path in texts]).items():
         wanted = "texts" if folder == "." else slug(folder.rsplit("/", 1)[-1])
         name = next(name for name in (wanted, slug(folder), f"{slug(folder)}_texts", "") if name not in tables)
         if name:
             size, newest = sum(found.size for found in members), max(found.modified for found in members)
-            yield Table(name, "folder", folder, size, newest, texts=tuple(members))
+            table = Table(name, "folder", folder, size, newest, texts=tuple(members))
+            yield table
+            if f"{name}_lines" not in tables:
+                yield table._replace(name=f"{name}_lines", kind="lines")
 
 
 def _free(stem: str, path: str, taken: set[str]) -> str:

@@ -1,4 +1,6 @@
-"""Folders of texts as tables: one row per text, so that SQL finds the longest, counts the words, reads the one it wants."""
+"""Folders of texts as two tables: one row per text, and one row per line, so that SQL finds the longest text, counts
+words, reads the text it wants, and picks lines out of all of them.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,10 @@ from typing import Any
 
 from .workspace import Found, is_binary, open_read
 
-DOCUMENTS = {"name": "VARCHAR", "path": "VARCHAR", "lines": "BIGINT", "words": "BIGINT", "text": "VARCHAR"}
+DOCUMENTS = {"name": "VARCHAR", "path": "VARCHAR", "words": "BIGINT", "text": "VARCHAR"}
 """Columns of a folder of texts; ``text`` is the whole text."""
+DOCUMENT_LINES = {"name": "VARCHAR", "line": "BIGINT", "text": "VARCHAR"}
+"""Columns of their lines."""
 MAX_TEXTS = 2_000
 MAX_BYTES = 64_000_000
 """Texts of one folder together; a larger folder is no table."""
@@ -27,18 +31,15 @@ def folders(texts: Sequence[Found]) -> dict[str, list[Found]]:
     }
 
 
-def document_rows(workspace: Path, texts: Sequence[Found]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a folder's texts; a binary file that only has a text's ending is left out."""
+def document_rows(workspace: Path, texts: Sequence[Found], *, lines: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield a row per text, or per line; a binary file that only has a text's ending is left out."""
     for found in texts:
         with open_read(workspace, found.path) as file:
             data = file.read(MAX_BYTES)
         if is_binary(data):
             continue
-        text = data.decode("utf-8", errors="replace")
-        yield {
-            "name": found.path.rsplit("/", 1)[-1],
-            "path": found.path,
-            "lines": len(text.splitlines()),
-            "words": len(text.split()),
-            "text": text,
-        }
+        name, text = found.path.rsplit("/", 1)[-1], data.decode("utf-8", errors="replace")
+        if lines:
+            yield from ({"name": name, "line": at, "text": line} for at, line in enumerate(text.splitlines(), start=1))
+        else:
+            yield {"name": name, "path": found.path, "words": len(text.split()), "text": text}

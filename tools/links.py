@@ -23,8 +23,8 @@ MAX_LINKS = 6
 MAX_PHRASES = 2
 _COMMON = frozenset(
     "a an the of to in on at by for from with and or not no yes all any each every is are was were be do does did has "
-    "have had it its this that these those i we you they my our your their me us how what which who when where why much "
-    "many more most less least than then there here name text value total sum count date day month year".split()
+    "have had it its this that these those i we you they my our your their me us how what which who when where why "
+    "much many more most less least than then there here name text value total sum count date day month year".split()
 )
 
 
@@ -36,7 +36,7 @@ def links(task: str, catalog: Catalog, profiles: Profiles) -> list[str]:
     said = _words(task)
     found: dict[str, list[str]] = {}
     parts: dict[str, list[str]] = {}
-    tables = [table for table in catalog.tables.values() if table.kind not in ("files", "text", "folder")]
+    tables = [table for table in catalog.tables.values() if table.kind not in ("files", "text", "folder", "lines")]
     tables.sort(key=lambda table: (table.path.count("/"), table.size, table.name))
     for table in [table for table in tables if table.size <= MAX_BYTES][:MAX_TABLES]:
         for column, values in _values(table, catalog, profiles):

@@ -19,7 +19,9 @@ _LINE = re.compile(
 )
 _FIRST = re.compile(r"\[?([A-Za-z][\w./-]{0,40})\]?:?(?=\s|$)")
 _PAIR = re.compile(r"(?<![\w.])([A-Za-z_]\w{0,30})=(\"[^\"]*\"|[^\s,;]+)")
-_PHRASE = re.compile(r"(?<![\w=.])([A-Za-z][A-Za-z_]{2,20})[,:]?\s+(-?\d{1,15}(?:\.\d{1,9})?)(?![\w.:-])(?:\s?(%|[A-Za-z]{1,8}\b))?")
+_PHRASE = re.compile(
+    r"(?<![\w=.])([A-Za-z][A-Za-z_]{2,20})[,:]?\s+(-?\d{1,15}(?:\.\d{1,9})?)(?![\w.:-])(?:\s?(%|[A-Za-z]{1,8}\b))?"
+)
 _JOINING = frozenset("of and at in on to for from with by after before the is was per".split())
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,9})?")
 _SHARE = 0.8

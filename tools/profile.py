@@ -98,7 +98,7 @@ def _look(session: Session, table: Table) -> Profile:
     if table.kind == "text":
         first = [row[0] for row in session.run(f"SELECT text FROM {source} WHERE trim(text) <> '' LIMIT 2").rows]
         return Profile(columns, rows, {}, {}, first)
-    if table.kind == "folder":
+    if table.kind in ("folder", "lines"):
         names = sorted(text.path.rsplit("/", 1)[-1] for text in table.texts)
         return Profile(columns, rows, {"name": names} if rows <= FEW else {}, {}, [])
     answer = session.run(f"SELECT * FROM {source} LIMIT 1")

@@ -29,6 +29,14 @@ class Linking(Protocol):
         """Return where the names and values of ``task`` stand, for the planner's prompt; empty when nowhere."""
 
 
+@runtime_checkable
+class Shaping(Protocol):
+    """A tool that can say before it runs what rows it will give."""
+
+    async def shape(self, args: Mapping[str, Any], ctx: Ctx) -> Mapping[str, str] | None:
+        """Return columns and their types; None when they are not known."""
+
+
 class Registry:
     """A Toolset over tools in the order given."""
 
@@ -71,6 +79,11 @@ class Registry:
             if problems:
                 return problems
         return await known.check(args, ctx)
+
+    async def shape(self, tool: str, args: Mapping[str, Any], ctx: Ctx) -> Mapping[str, str] | None:
+        """Columns and types of the rows that a planned call will give, where its tool can tell."""
+        known = self._tools.get(tool)
+        return await known.shape(args, ctx) if isinstance(known, Shaping) else None
 
     async def brief(self, ctx: Ctx) -> str:
         """What there is to work on, as the tools tell it."""

@@ -39,7 +39,9 @@ def relations(catalog: Catalog, profiles: Profiles) -> tuple[Join, ...]:
 
 def _find(catalog: Catalog, profiles: Profiles) -> tuple[Join, ...]:
     data = [
-        table for table in catalog.tables.values() if table.kind not in ("files", "text", "folder") and table.size <= MAX_BYTES
+        table
+        for table in catalog.tables.values()
+        if table.kind not in ("files", "text", "folder", "lines") and table.size <= MAX_BYTES
     ]
     data = [table for table in data if table.path.count("/") <= 1 or len(data) <= MAX_TABLES]
     data.sort(key=lambda table: (table.path.count("/"), table.size, table.name))

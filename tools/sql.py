@@ -55,6 +55,8 @@ class Statement:
     """SQL parameters."""
     pending: bool = False
     """Some value is still to come and stands as NULL."""
+    origins: dict[str, Pending] = field(default_factory=dict)
+    """What those SQL parameters stand for."""
 
     @property
     def text(self) -> str:
@@ -346,11 +348,13 @@ def _concatenated(statement: Statement, text: str, marks: list[Any]) -> exp.Expr
 
 
 def _parameter(statement: Statement, value: Any) -> exp.Expression:
+    name = f"p{len(statement.values)}"
+    if isinstance(value, Pending):
+        statement.origins[name] = value
     value = None if isinstance(value, Pending) else only(value)
     statement.pending = statement.pending or value is None
     if isinstance(value, list | Mapping):
         raise SqlProblem(f"a result with {len(value)} elements stands where one value is due; use IN or FROM for it.")
-    name = f"p{len(statement.values)}"
     statement.values[name] = value
     return exp.Placeholder(this=name)
 

@@ -13,10 +13,11 @@ import anyio
 import anyio.to_thread
 
 from ..errors import ToolError, ToolTimeout
-from ..protocols import Ctx
+from ..protocols import Ctx, Pending
 from ..steps import Bound
 from . import sql as statements
 from .catalog import Catalog, Catalogs
+from .compared import mismatches
 from .duck import Answer, Session, SqlError
 from .profile import Profiles
 from .relations import relations
@@ -89,6 +90,24 @@ class QueryTool(FunctionTool[Any, Any]):
 
         return await _in_session(work)
 
+    async def shape(self, args: Mapping[str, Any], ctx: Ctx) -> Mapping[str, str] | None:
+        """Columns and types of the rows of a planned query; None when it is wrong, or when the form is no rows."""
+        sql = args.get("sql")
+        if not isinstance(sql, str | Bound) or args.get("form", "auto") not in ("auto", "rows"):
+            return None
+
+        def work(session: Session) -> Mapping[str, str] | None:
+            try:
+                statement, found = self._declared(session, self._catalogs.of(ctx.workspace), sql)
+                if found is None:
+                    return None
+                rows = _run(session, statement, dict.fromkeys(statement.values), how="DESCRIBE ").rows
+            except ToolError:
+                return None
+            return {row[0]: row[1] for row in rows}
+
+        return await _in_session(work)
+
     async def _check_sql(self, args: Mapping[str, Any], ctx: Ctx) -> list[str]:
         sql = args.get("sql")
         if not isinstance(sql, str | Bound):
@@ -97,27 +116,43 @@ class QueryTool(FunctionTool[Any, Any]):
         def work(session: Session) -> list[str]:
             catalog = self._catalogs.of(ctx.workspace)
             try:
-                statement = _read(sql, catalog)
-                found = self._profiles.declare(session, catalog, statement.tables)
+                statement, found = self._declared(session, catalog, sql)
             except ToolError as error:
                 return [f"query: {error.message}"]
-            if any(not isinstance(value, list | dict) for value in statement.relations.values()):
+            if found is None:
                 return []
-            for name, value in statement.relations.items():
-                _load_relation(session, name, value, statement.names())
-                found[name] = session.columns(name)
-            statement.qualify_join_keys()
-            statement.compare_as_text()
-            statement.unquote_values({column.lower() for columns in found.values() for column in columns})
             try:
-                _run(session, statement, dict.fromkeys(statement.values), explain=True)
+                _run(session, statement, dict.fromkeys(statement.values), how="EXPLAIN ")
             except SqlError as error:
                 if statement.pending and error.kind == "BinderException" and "types" in error.message:
                     return []
                 return [f"query: {_explain(error, found, statement.shown)}{self._elsewhere(error, catalog, found)}"]
-            return []
+            joins = relations(catalog, self._profiles) if statement.origins else ()
+            return [f"query: {told}" for told in mismatches(statement, found, joins)]
 
         return await _in_session(work)
+
+    def _declared(
+        self, session: Session, catalog: Catalog, sql: str | Bound
+    ) -> tuple[statements.Statement, dict[str, dict[str, str]] | None]:
+        """A planned statement with its tables declared in ``session``, and their columns.
+
+        None for the columns when it reads an earlier result of which nothing is known. Raises ToolError.
+        """
+        statement = _read(sql, catalog)
+        found = self._profiles.declare(session, catalog, statement.tables)
+        for name, value in statement.relations.items():
+            if isinstance(value, Pending):
+                if not value.columns:
+                    return statement, None
+                session.declare(name, value.columns)
+            else:
+                _load_relation(session, name, value, statement.names())
+            found[name] = session.columns(name)
+        statement.qualify_join_keys()
+        statement.compare_as_text()
+        statement.unquote_values({column.lower() for columns in found.values() for column in columns})
+        return statement, found
 
     def _elsewhere(self, error: SqlError, catalog: Catalog, found: Mapping[str, Any]) -> str:
         """Where a column that was not found is, and how to get there."""
@@ -178,17 +213,18 @@ def _read(sql: str | Bound, catalog: Catalog) -> statements.Statement:
     return statements.read(sql, find, list(catalog.tables))
 
 
-def _run(
-    session: Session, statement: statements.Statement, values: Mapping[str, Any], *, explain: bool = False
-) -> Answer:
-    """Run or explain a statement, after putting right what DuckDB says is missing, a few times at most."""
+def _run(session: Session, statement: statements.Statement, values: Mapping[str, Any], *, how: str = "") -> Answer:
+    """Run a statement, with ``EXPLAIN`` or ``DESCRIBE`` before it if told so.
+
+    What DuckDB says is missing is put right, a few times at most.
+    """
     for _ in range(_MENDS):
         try:
-            return session.run(f"EXPLAIN {statement.text}" if explain else statement.text, values)
+            return session.run(f"{how}{statement.text}", values)
         except SqlError as error:
             if error.kind != "BinderException" or not _mended(session, statement, error):
                 raise
-    return session.run(f"EXPLAIN {statement.text}" if explain else statement.text, values)
+    return session.run(f"{how}{statement.text}", values)
 
 
 def _mended(session: Session, statement: statements.Statement, error: SqlError) -> bool:

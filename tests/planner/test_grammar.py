@@ -61,10 +61,4 @@ def test_examples_use_only_tools_that_are_there(missing: str | None) -> None:
     shots = choose_shots(kept)
     names = {each.name for each in kept}
     assert {name for shot in shots for name in re.findall(r"^\d+\. (\w+)\(", shot.plan, re.MULTILINE)} <= names
-    assert len(shots) == (7 if missing is None else len(shots)) and len(shots) >= 2
-
-
-def test_examples_are_made_for_a_foreign_catalogue() -> None:
-    shot, _ = choose_shots(SPECS)
-    assert shot.plan.splitlines()[0] == '1. find(text="alpha")'
-    assert [each.plan for each in choose_shots([spec("idle")])] == ['outside(reason="no tool can book a table")']
+    assert bool(shots) is (missing != "query")

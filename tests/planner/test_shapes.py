@@ -1,0 +1,101 @@
+"""Columns that a plan reads of earlier lines: seen and mended before anything runs, on the real query tool."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shuntyard.planner.compile import LineCompiler
+from shuntyard.protocols import Ctx
+from shuntyard.serving.scripted import ScriptedModel
+from shuntyard.settings import Settings
+from shuntyard.steps import Plan
+from shuntyard.tools import Registry, builtin_tools
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Callable[..., Any]:
+    (tmp_path / "boats.csv").write_text("name,length,berth\nAda,9.5,3\nBob,12.0,7\nCid,7.2,9\n")
+    (tmp_path / "trips.csv").write_text("boat,day,miles\nAda,2023-05-01,4\nBob,2023-05-01,9\nBob,2023-05-02,8\n")
+    registry = Registry(builtin_tools(Settings()))
+    ctx = Ctx("run", tmp_path.resolve(), lambda event: None)
+
+    async def check(tool: str, args: Mapping[str, Any]) -> list[str]:
+        return await registry.check(tool, args, ctx)
+
+    async def shape(tool: str, args: Mapping[str, Any]) -> Mapping[str, str] | None:
+        return await registry.shape(tool, args, ctx)
+
+    async def compile(*answers: str, told: list[list[str]] | None = None) -> Plan:
+        heard = [] if told is None else told
+        compiler = LineCompiler(
+            ScriptedModel(answers), list(registry.specs()), check=check, shape=shape,
+            on_repair=lambda found: heard.append(list(found)),
+        )  # fmt: skip
+        return await compiler.compile("x", brief=await registry.brief(ctx))
+
+    return compile
+
+
+def sql(plan: Plan, id: str) -> Any:
+    return plan.node(id).args["sql"]
+
+
+LONGEST = '1. query(sql="SELECT length FROM boats ORDER BY length DESC LIMIT 1")\n'
+
+
+async def test_the_key_is_selected_too_where_a_text_is_compared_with_a_number(plan: Callable[..., Any]) -> None:
+    written = LONGEST + '2. query(sql="SELECT sum(miles) FROM trips WHERE boat = $1")\n'
+    found = await plan(written + '3. calculator(expression="$2 / $1")\n')
+    assert sql(found, "n1") == "SELECT length, name FROM boats ORDER BY length DESC LIMIT 1"
+    assert sql(found, "n2") == {"$text": ["SELECT sum(miles) FROM trips WHERE boat = ", {"$ref": "n1.name"}]}
+    assert found.node("n3").args["expression"] == {"$text": [{"$ref": "n2"}, " / ", {"$ref": "n1"}]}
+
+
+async def test_a_column_that_is_there_is_compared_instead(plan: Callable[..., Any]) -> None:
+    written = '1. query(sql="SELECT length, name FROM boats")\n'
+    found = await plan(written + '2. query(sql="SELECT sum(miles) FROM trips WHERE boat = $1")\n')
+    assert sql(found, "n2")["$text"][1] == {"$ref": "n1.name"}
+
+
+async def test_a_missing_column_is_selected_for_any_tool(plan: Callable[..., Any]) -> None:
+    found = await plan(LONGEST + '2. write_file(path="a.txt", content=$1.name)\n')
+    assert sql(found, "n1") == "SELECT length, name FROM boats ORDER BY length DESC LIMIT 1"
+    assert found.node("n2").args["content"] == {"$ref": "n1.name"}
+
+
+async def test_a_column_that_no_table_has_goes_back(plan: Callable[..., Any]) -> None:
+    told: list[list[str]] = []
+    bad = LONGEST + '2. write_file(path="a.txt", content=$1.colour)\n'
+    good = LONGEST + '2. write_file(path="a.txt", content=$1)\n'
+    found = await plan(bad, good, told=told)
+    assert told == [["n2: $1.colour: line 1 gives length; let line 1 select colour too."]]
+    assert found.node("n2").args["content"] == {"$ref": "n1"}
+
+
+async def test_a_table_made_by_a_line_has_its_columns_at_once(plan: Callable[..., Any]) -> None:
+    told: list[list[str]] = []
+    first = '1. query(sql="SELECT boat, sum(miles) AS miles FROM trips GROUP BY boat")\n'
+    bad = first + '2. query(sql="SELECT boat FROM $1 ORDER BY length DESC LIMIT 1")\n'
+    good = first + '2. query(sql="SELECT boat FROM $1 ORDER BY miles DESC LIMIT 1")\n'
+    await plan(bad, good, told=told)
+    assert "there is no column length; the columns of $1 are boat, miles" in told[0][0]
+
+
+async def test_the_only_column_of_a_line_is_its_value(plan: Callable[..., Any]) -> None:
+    found = await plan(
+        '1. query(sql="SELECT sum(miles) AS miles FROM trips")\n2. calculator(expression="$1.miles / 2")\n'
+    )
+    assert found.node("n2").args["expression"] == {"$text": [{"$ref": "n1"}, " / 2"]}
+
+
+async def test_subqueries_and_texts_do_not_hide_where_the_list_of_columns_ends(plan: Callable[..., Any]) -> None:
+    first = (
+        "1. query(sql=\"SELECT (SELECT max(miles) FROM trips) AS most, 'from' AS word FROM boats "
+        'ORDER BY length LIMIT 1")\n'
+    )
+    found = await plan(first + '2. write_file(path="a.txt", content=$1.berth)\n')
+    assert sql(found, "n1").endswith("'from' AS word, berth FROM boats ORDER BY length LIMIT 1")
