@@ -7,7 +7,9 @@ import importlib.util
 import inspect
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import isclose, isfinite
@@ -15,7 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import anyio.to_thread
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
 from pydantic import JsonValue
 
 from ..errors import UnknownName, UsageError
@@ -60,13 +64,34 @@ class _Function:
         if inspect.iscoroutinefunction(self._function):
             found = await self._function(case, output)
         else:
-            call = partial(self._function, case, output)
-            found = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+            found = await _in_thread(partial(self._function, case, output))
         if isinstance(found, Score):
             return found
         if not isinstance(found, int | float):
             raise TypeError(f"it returned {found!r:.80}; return a Score, a number of 0 to 1 or a bool.")
         return Score(value=float(found), answer=output.text[:200])
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    """Run ``call`` in a thread that dies with the process: one that hangs must not keep it from ending."""
+    done, token = anyio.Event(), anyio.lowlevel.current_token()
+    outcome: list[Any] = []
+    failure: list[Exception] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except Exception as error:
+            failure.append(error)
+        # Nobody waits any more when the time was over and the run has ended.
+        with suppress(RuntimeError):
+            anyio.from_thread.run_sync(done.set, token=token)
+
+    threading.Thread(target=work, name="shuntyard-scorer", daemon=True).start()
+    await done.wait()
+    if failure:
+        raise failure[0]
+    return outcome[0]
 
 
 def _split(place: str) -> tuple[Path, str]:

@@ -193,6 +193,24 @@ def test_interrupted_it_says_how_to_go_on_and_a_second_run_meanwhile_is_refused(
     assert call(*RUN, "--json").json["rows"] == 60
 
 
+def test_a_scorer_that_hangs_ends_with_its_time_and_does_not_keep_the_program(
+    call: Call, serve: Serve, folder: Path
+) -> None:
+    serve(adds)
+    put(folder, 2)
+    (folder / "my.py").write_text("import time\ndef score(case, output):\n    time.sleep(60)\n")
+    (folder / "go.py").write_text(
+        "import sys\nfrom dataclasses import replace\n"
+        "from shuntyard.cli.door import main\nfrom shuntyard.evals import own\n"
+        "made = own.own_suite\nown.own_suite = lambda *a, **k: replace(made(*a, **k), timeout=0.3)\n"
+        "sys.exit(main(['eval', 'run', 'sums.jsonl', '--scorer', 'my.py', '--json']))\n"
+    )
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "go.py"], capture_output=True, text=True, check=False, timeout=50)
+    assert time.monotonic() - began < 20 and done.returncode == 0
+    assert json.loads(done.stdout)["figures"][-1]["errors"] == {"scorer_failed": 2}
+
+
 def test_progress_is_never_silent_for_ten_seconds(call: Call, serve: Serve, folder: Path, monkeypatch: Any) -> None:
     from shuntyard.cli import eval_watch
 
