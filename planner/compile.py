@@ -16,6 +16,7 @@ from .grammar import grammar
 from .lines import write
 from .lint import absent, expected, lint
 from .mend import elsewhere, mended, without_echoes
+from .narrow import narrowed
 from .needed import needed
 from .prompt import linked, messages
 from .reader import LineReader
@@ -266,7 +267,9 @@ class LineCompiler:
             plan = other
         elif changed and (shape := await self._shape_of(other.node(changed[0]), shapes)) is not None:
             plan, shapes[changed[0]] = other, shape
-        better = mended(bare(plan.node(node.id), shapes), self._specs[node.tool], told)
+        spec = self._specs[node.tool]
+        plan = narrowed(plan, plan.node(node.id), spec, shapes=shapes, known=job.known)
+        better = mended(bare(plan.node(node.id), shapes), spec, told)
         if better is plan.node(node.id):
             return plan
         return plan.model_copy(update={"nodes": tuple(better if each.id == node.id else each for each in plan.nodes)})

@@ -29,7 +29,7 @@ def mended(node: Node, spec: ToolSpec, problems: Sequence[str]) -> Node:
     args = dict(node.args)
     for name in spec.binds:
         value = _swapped(args.get(name), swaps)
-        if isinstance(value, str) and (one := _only_table(value)) is not None:
+        if isinstance(value, str) and (one := only_table(value)) is not None:
             if source is not None:
                 value = {"$text": [value[: one.start(1)], {"$ref": f"n{source[1]}"}, value[one.end(1) :]]}
                 value["$text"] = [part for part in value["$text"] if part]
@@ -40,7 +40,7 @@ def mended(node: Node, spec: ToolSpec, problems: Sequence[str]) -> Node:
     return node if args == node.args else node.model_copy(update={"args": args})
 
 
-def _only_table(sql: str) -> re.Match[str] | None:
+def only_table(sql: str) -> re.Match[str] | None:
     """Return the match of the one table (group 1) of a statement without joins, aliases and subqueries."""
     found = list(re.finditer(r"(?i)\bFROM\s+(\w+)(?=\s*(?:$|WHERE\b|GROUP\b|ORDER\b|LIMIT\b|HAVING\b))", sql))
     others = re.findall(r"(?i)\b(?:FROM|JOIN)\b", sql)

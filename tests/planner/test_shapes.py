@@ -92,6 +92,14 @@ async def test_the_only_column_of_a_line_is_its_value(plan: Callable[..., Any]) 
     assert found.node("n2").args["expression"] == {"$text": [{"$ref": "n1"}, " / 2"]}
 
 
+async def test_a_whole_table_is_narrowed_to_the_row_that_was_found(plan: Callable[..., Any]) -> None:
+    first = '1. query(sql="SELECT boat, sum(miles) AS miles FROM trips GROUP BY boat ORDER BY miles DESC LIMIT 1")\n'
+    found = await plan(first + '2. query(sql="SELECT length FROM boats")\n3. calculator(expression="$1 / $2")\n')
+    assert sql(found, "n2") == {"$text": ["SELECT length FROM boats WHERE name = ", {"$ref": "n1.boat"}]}
+    whole = '2. query(sql="SELECT length FROM boats")\n3. calculator(expression="$1.miles / sum($2)")\n'
+    assert sql(await plan(first + whole), "n2") == "SELECT length FROM boats"
+
+
 async def test_subqueries_and_texts_do_not_hide_where_the_list_of_columns_ends(plan: Callable[..., Any]) -> None:
     first = (
         "1. query(sql=\"SELECT (SELECT max(miles) FROM trips) AS most, 'from' AS word FROM boats "
