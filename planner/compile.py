@@ -31,7 +31,7 @@ Outline = Callable[[str, Mapping[str, Any]], Awaitable[Shape]]
 """Columns of the rows that a planned call will give, where its tool can tell."""
 Finished = tuple[Plan, Mapping[str, StepResult]]
 """A plan that was run and its results, to be extended."""
-_MAX_TOKENS = 700
+_MAX_TOKENS = 500
 
 
 @dataclass(slots=True)

@@ -113,14 +113,17 @@ _TABLE = re.compile(r"^- (\w+) \((?:folder )?([\w./-]+),", re.MULTILINE)
 
 
 def _unread(plan: Plan, known: str) -> Iterator[str]:
-    """A table or file that the task names and no line reads."""
+    """A file, or a table by its name, that the task speaks of and no line reads."""
     told = json.dumps([node.args for node in plan.nodes]).casefold()
     task = plan.task.casefold()
+    files: dict[str, list[str]] = {}
     for table, path in _TABLE.findall(known):
-        file = path.casefold().rsplit("/", 1)[-1]
-        named = file in task or (len(table) >= 5 and re.search(rf"\b{re.escape(table)}s?\b", task))
-        if named and not any(re.search(rf"\b{re.escape(name)}", told) for name in (table, file)):
-            yield f"the task speaks of {file if file in task else table}, but no line reads it; add a line for it."
+        files.setdefault(path.casefold().rsplit("/", 1)[-1], []).append(table)
+    for file, tables in files.items():
+        said = [table for table in tables if len(table) >= 5 and re.search(rf"\b{re.escape(table)}s?\b", task)]
+        if not (said or file in task) or any(re.search(rf"\b{re.escape(name)}", told) for name in (*tables, file)):
+            continue
+        yield f"the task speaks of {file if file in task else said[0]}, but no line reads it; add a line for it."
 
 
 _LINK = re.compile(r"^- '(.+?)' is in ([\w.\", ]+)$", re.MULTILINE)

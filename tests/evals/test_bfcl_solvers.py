@@ -11,12 +11,12 @@ import pytest
 from shuntyard.errors import DataInvalid, DataMissing, UsageError
 from shuntyard.evals.case import Case
 from shuntyard.evals.data import Data
+from shuntyard.evals.recorder import Recorder
 from shuntyard.evals.suite import Means
 from shuntyard.evals.suites.bfcl.cases import CATEGORIES, SOURCE, answered, cases, conversation, functions, language
 from shuntyard.evals.suites.bfcl.dialect import catalogue, numbered, parameters, planned, tool_name
 from shuntyard.evals.suites.bfcl.gold import gold
 from shuntyard.evals.suites.bfcl.raw import prompt, read_calls
-from shuntyard.evals.suites.bfcl.recorder import Recorder
 from shuntyard.evals.suites.bfcl.score import judge
 from shuntyard.evals.suites.bfcl.suite import SUITE
 from shuntyard.messages import Message, ModelInfo, ModelRequest

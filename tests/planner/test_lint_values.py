@@ -13,6 +13,7 @@ QUERY = ToolSpec(
 )
 DATA = (
     "- boats (boats.csv, 3 rows): name text, kind text\n- harbour (harbour.json, 1 row): depth double = 4\n"
+    "- harbour_berths (harbour.json, berths, 9 rows): name text\n"
     "- there is no file cranes.csv and no file docks.csv\n\n- 'yawl' is in boats.kind"
 )
 

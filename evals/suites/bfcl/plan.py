@@ -11,10 +11,10 @@ from ....planner.compile import LineCompiler
 from ....planner.lines import write
 from ....steps import Plan
 from ...case import Case, Output
+from ...recorder import Recorder
 from ...suite import Means, Solver
 from .cases import conversation, functions, language
 from .dialect import Catalogue, catalogue, numbered, planned
-from .recorder import Recorder
 
 
 @asynccontextmanager

@@ -17,9 +17,9 @@ from ....protocols import Ctx
 from ....steps import Limits, Plan
 from ....tools.registry import Registry
 from ...case import Case, Output
+from ...recorder import Recorder
 from ...runs import apart, told
 from ...suite import Means, Solver
-from ..bfcl.recorder import Recorder
 from .plans import SPECS, TOOLS
 from .search import latency, total, waiting
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import anyio
 
-from ....messages import Completion, Message, ModelInfo, ModelRequest, Usage
-from ....protocols import Model
+from ..messages import Completion, Message, ModelInfo, ModelRequest, Usage
+from ..protocols import Model
 
 
 class Recorder:
