@@ -141,7 +141,7 @@ class Phases:
         if joined.replan:
             self._extend(plan, joined.replan)
             return
-        unsaid = [name for name in gone if name.casefold() not in joined.answer.casefold()]
+        unsaid = [name for name in gone if f"no file {name}".casefold() not in joined.answer.casefold()]
         note = "".join(f" There is no file {name}." for name in unsaid if name not in targets(progress.task))
         self._answer(plan, joined.answer + note)
 

@@ -66,7 +66,8 @@ class Profiles:
     def mend_values(self, catalog: Catalog, statement: Statement) -> None:
         """Write texts as the column they are compared with has them: ``'Open'`` is ``'open'``, ``'py'`` is ``'.py'``.
 
-        Only texts that the column does not hold, and whose spelling differs in letter case, blanks or dots alone.
+        Only texts that the column does not hold, and whose spelling differs in letter case, blanks or dots alone, or
+        in the folder or ending of a file's name.
         """
         values: dict[str, set[str]] = (
             {"extension": {row["extension"] for row in catalog.rows()}} if ("files" in statement.tables) else {}
@@ -88,6 +89,9 @@ class Profiles:
 def _meant(text: str, known: set[str]) -> str:
     plain = text.strip().strip(".").lower()
     same = sorted(value for value in known if value.strip().strip(".").lower() == plain)
+    # A file by its path or without its ending, where the column has names of files.
+    name = plain.rsplit("/", 1)[-1]
+    same = same or sorted(value for value in known if name and value.lower() in (name, f"{name}.txt", f"{name}.md"))
     return same[0] if same else ""
 
 

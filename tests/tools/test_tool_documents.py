@@ -40,6 +40,11 @@ async def test_the_text_of_a_document_is_whole(letters: Path, call: Call) -> Non
     assert await call("query", sql=dear) == [{"name": "anna.txt", "line": 1}, {"name": "ivo.md", "line": 1}]
 
 
+@pytest.mark.parametrize("name", ["anna.txt", "letters/anna.txt", "anna", "Anna.TXT"])
+async def test_a_text_is_found_by_any_of_its_names(letters: Path, call: Call, name: str) -> None:
+    assert await call("query", sql=f"SELECT words FROM letters WHERE name = '{name}'") == 6
+
+
 async def test_the_brief_tells_of_the_folder_and_not_of_each_text(letters: Path, registry: Registry, ctx: Ctx) -> None:
     brief = await registry.brief(ctx)
     assert "- letters (folder letters, one row per text, 3): name text ['anna.txt', 'blob.txt', 'ivo.md']" in brief
