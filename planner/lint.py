@@ -22,7 +22,7 @@ _TARGET = re.compile(
 )
 _WANTED = (
     (
-        r"\b(in total|total|sum of|altogether)\b",
+        r"\b(in total|total|sum of|altogether|combined|all together)\b",
         (r"sum\(|count\(|total|\+|bytes|lines|stats", "sum(...), with GROUP BY for each or for the most"),
     ),
     (r"\b(average|mean)\b", (r"avg\(|mean|average|median|/", "avg(...)")),

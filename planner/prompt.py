@@ -30,7 +30,7 @@ never guess a value that a line can find out. SQL may read an earlier table: FRO
 - When the task asks for something that no tool can do or that DATA does not hold, write only \
 {OUTSIDE}(reason="...")"""
 
-_LINKS = "VALUES THAT THE TASK NAMES"
+_LINKS = "NAMES IN THE TASK"
 
 
 def messages(

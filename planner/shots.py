@@ -64,18 +64,20 @@ BANK: tuple[Shot, ...] = (
         '4. write_file(path="alarm.txt", content=$3)\n'
         f'5. query(sql="{_STORMS}")\n'
         "return $4, $5",
-        links="- 'Varberg' is in tides.harbour\n- 'heavy storm' is a part of station.message",
+        links="- 'Varberg' is in tides.harbour\n- 'heavy storm' is a part of station.message\n"
+        "- 'alarm' names the columns limits.alarm_height",
     ),
     Shot(
         _DIARY,
-        "How many words do all diaries have together? Save the longest one as long.txt, and all lines that mention a "
-        "lighthouse in light.txt.",
+        "How many words do all diaries have together? Save the longest one as long.txt; light.txt should hold all lines "
+        "that mention a lighthouse, and how many they are.",
         '1. query(sql="SELECT sum(words) FROM diary")\n'
         '2. query(sql="SELECT path, text FROM diary ORDER BY words DESC LIMIT 1")\n'
         '3. write_file(path="long.txt", content=$2.text)\n'
         "4. query(sql=\"SELECT text FROM diary_lines WHERE text LIKE '%lighthouse%'\")\n"
-        '5. write_file(path="light.txt", content=$4)\n'
-        "return $1, $3, $5",
+        "5. query(sql=\"SELECT count(*) FROM diary_lines WHERE text LIKE '%lighthouse%'\")\n"
+        '6. write_file(path="light.txt", content=[$4, $5])\n'
+        "return $1, $3, $6",
     ),
     Shot(
         _TRIPS,

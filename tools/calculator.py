@@ -76,11 +76,18 @@ def syntax_problems(tool_name: str, expression: Any) -> list[str]:
         evaluator = _Evaluator(names, _shown(expression))
         for node in ast.walk(tree):
             evaluator.known(node)
+            evaluator.suits(node)
         if not any(isinstance(value, Pending) for value in names.values()):
             evaluate(expression)
     except ToolError as error:
         return [f"{tool_name}: {error.message}"]
     return []
+
+
+def _columns(value: Any) -> Mapping[str, str]:
+    """Columns and types of a result to come, where they are known and it is taken as a whole."""
+    whole = isinstance(value, Pending) and "." not in value.ref
+    return (value.columns or {}) if whole else {}
 
 
 def _text(expression: str | Bound) -> str:
@@ -159,6 +166,24 @@ class _Evaluator:
         elif isinstance(node, ast.Name) and node.id not in self._names:
             if node.id.lower() not in CONSTANTS and node.id.lower() not in FUNCTIONS:
                 raise ToolError(f"{node.id!r} is no number and no earlier result; put text into quotes.")
+
+    def suits(self, node: ast.AST) -> None:
+        """Refuse results to come that will be texts where a number is due."""
+        if isinstance(node, ast.BinOp):
+            sides = [node.left, node.right]
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Lt | ast.Gt | ast.LtE | ast.GtE):
+            sides = [node.left, *node.comparators]
+        else:
+            return
+        kinds = [
+            _columns(self._names[side.id]) for side in sides if isinstance(side, ast.Name) and side.id in self._names
+        ]
+        texts = [columns for columns in kinds if columns and set(columns.values()) == {"VARCHAR"}]
+        if texts and (isinstance(node, ast.BinOp) or len(texts) < len(sides)):
+            raise ToolError(
+                f"{self._write(node)!r:.80} calculates with {next(iter(texts[0]))}, which is a text; take a column "
+                "that holds numbers."
+            )
 
     def value(self, node: ast.expr) -> Any:
         self._steps += 1

@@ -21,6 +21,7 @@ MAX_VALUES = 2_000
 """Different values of a column up to which they are looked at."""
 MAX_LINKS = 6
 MAX_PHRASES = 2
+MAX_NAMES = 4
 _COMMON = frozenset(
     "a an the of to in on at by for from with and or not no yes all any each every is are was were be do does did has "
     "have had it its this that these those i we you they my our your their me us how what which who when where why "
@@ -31,7 +32,8 @@ _COMMON = frozenset(
 def links(task: str, catalog: Catalog, profiles: Profiles) -> list[str]:
     """Return lines such as ``'oak' is in trees.kind``, for values that stand in the task, longest first.
 
-    After them come phrases of the task that are a part of some values: ``'in bloom' is a part of notes.state``.
+    After them come phrases of the task that are a part of some values: ``'in bloom' is a part of notes.state``, and
+    words of it that are a part of the names of columns: ``'height' names the columns trees.height_cm``.
     """
     said = _words(task)
     found: dict[str, list[str]] = {}
@@ -49,7 +51,21 @@ def links(task: str, catalog: Catalog, profiles: Profiles) -> list[str]:
     kept = [value for value in ordered if not any(value != other and value in other for other in ordered)]
     whole = [f"'{value}' is in {', '.join(found[value])}" for value in kept[:MAX_LINKS]]
     phrases = [phrase for phrase in parts if not any(phrase in value.casefold() for value in found)][:MAX_PHRASES]
-    return [*whole, *(f"'{phrase}' is a part of {', '.join(parts[phrase])}" for phrase in phrases)]
+    whole += [f"'{phrase}' is a part of {', '.join(parts[phrase])}" for phrase in phrases]
+    columns = [(table.name, name) for table in tables for name in list(profiles.of(catalog, table).columns)[:40]]
+    return whole + [f"'{word}' names the columns {', '.join(names)}" for word, names in _names(said, columns)]
+
+
+def _names(said: Sequence[str], columns: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Words of a task with the one or two columns that are called so and more; the last word of a name is its unit."""
+    found = 0
+    for word in dict.fromkeys(word for word in said if len(word) >= 4 and word not in _COMMON):
+        names = [
+            f"{table}.{name}" for table, name in columns if word in _words(name.rpartition("_")[0].replace("_", " "))
+        ]
+        if 0 < len(names) < 3 and found < MAX_NAMES:
+            found += 1
+            yield word, names
 
 
 def _phrases(task: str, values: Sequence[str]) -> Iterator[str]:

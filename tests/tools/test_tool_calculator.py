@@ -1,6 +1,7 @@
 import math
 from datetime import date, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from shuntyard.errors import ToolError
 from shuntyard.protocols import Ctx, Pending
+from shuntyard.settings import Settings
 from shuntyard.steps import Bound
-from shuntyard.tools import Registry
+from shuntyard.tools import Registry, builtin_tools
 from shuntyard.tools.calculator import calculator
 from shuntyard.tools.choose import choose
 
@@ -212,3 +214,22 @@ async def test_the_plan_is_checked_before_values_are_known(registry: Registry, c
 )
 def test_choose(condition: Any, held: bool) -> None:
     assert choose(condition, yes="y", no=[1]) == ("y" if held else [1])
+
+
+@pytest.mark.parametrize(
+    ("tool", "parameter", "text", "fine"),
+    [
+        ("calculator", "expression", "$1 - 3", False),
+        ("calculator", "expression", "$2 - 3", True),
+        ("choose", "condition", "$1 > $2", False),
+        ("choose", "condition", "$1 == 'WARN'", True),
+        ("choose", "condition", "$1 > $1", True),
+    ],
+)
+async def test_a_text_to_come_is_no_number(tool: str, parameter: str, text: str, fine: bool) -> None:
+    registry = Registry(builtin_tools(Settings()))
+    ctx = Ctx("run", Path("/nowhere"), lambda event: None)
+    values = {"$1": Pending("$1", {"max(level)": "VARCHAR"}), "$2": Pending("$2", {"n": "BIGINT"})}
+    rest = {} if tool == "calculator" else {"yes": 1, "no": 0}
+    found = await registry.check(tool, {parameter: Bound(text, values), **rest}, ctx)
+    assert (found == []) if fine else ("max(level), which is a text; take a column that holds numbers" in found[0])

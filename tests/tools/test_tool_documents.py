@@ -87,6 +87,12 @@ async def test_a_part_of_longer_values_is_found_too(workspace: Path, registry: R
     assert await registry.links("Has A part a drawer?", ctx) == ""
 
 
+async def test_columns_that_a_task_speaks_of_are_named(workspace: Path, registry: Registry, ctx: Ctx) -> None:
+    (workspace / "trees.csv").write_text("id,height_cm,trunk_width_cm\n1,200,10\n2,300,12\n")
+    told = "- 'height' names the columns trees.height_cm\n- 'width' names the columns trees.trunk_width_cm"
+    assert await registry.links("Heights and widths in cm?", ctx) == told
+
+
 async def test_a_choice_calculates_what_is_a_calculation(call: Call) -> None:
     values = {"$1": [{"top": 9}], "$2": 4}
     assert await call("choose", condition=True, yes=Bound("$1 - $2", values), no="none") == 5
