@@ -15,7 +15,7 @@ from ..steps import Hint, Node, Plan, StepResult, ToolSpec
 from .grammar import grammar
 from .lines import write
 from .lint import absent, expected, lint
-from .mend import elsewhere, mended, without_echoes
+from .mend import elsewhere, mended, whole_months, without_echoes, without_misses
 from .narrow import narrowed
 from .needed import needed
 from .prompt import linked, messages
@@ -120,8 +120,8 @@ class LineCompiler:
             return plan
         asked = messages(task, self._list, brief=brief, hints=hints, finished=finished, reason=reason)
         role: Role = "compile" if finished is None else "replan"
-        draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list)), role)
-        if draft.plan.refusal and len(needed(task, self._list)) < len(self._list):
+        draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list, known=brief)), role)
+        if draft.plan.refusal and len(needed(task, self._list, known=brief)) < len(self._list):
             draft = best = await self._draft(job, asked, self._rules(job, self._list), role)
         # Without some chance a small model writes the rejected plan again, word for word.
         for turn in range(1, self._max_repairs + 1):
@@ -140,7 +140,7 @@ class LineCompiler:
                 feedback=worded(found),
             )
             job.on_node = None
-            rules = self._rules(job, needed(task, self._list))
+            rules = self._rules(job, needed(task, self._list, known=brief))
             draft = await self._draft(job, again, rules, "repair", temperature=0.4 * turn)
             if not (best.rank == 1 and draft.plan.refusal) and draft.rank <= best.rank:
                 best = draft
@@ -256,6 +256,8 @@ class LineCompiler:
                 plan = await self._mended_node(plan, plan.node(id), job, shapes)
             shapes[id] = await self._shape_of(plan.node(id), shapes)
         plan = without_echoes(plan, self._specs)
+        told = {node.id: await self._told(node, plan, job, shapes) for node in plan.nodes if node not in job.kept}
+        plan = without_misses(plan, told)
         return merged_writes(plan, self._specs)
 
     async def _mended_node(self, plan: Plan, node: Node, job: _Task, shapes: dict[str, Shape]) -> Plan:
@@ -269,7 +271,7 @@ class LineCompiler:
             plan, shapes[changed[0]] = other, shape
         spec = self._specs[node.tool]
         plan = narrowed(plan, plan.node(node.id), spec, shapes=shapes, known=job.known)
-        better = mended(bare(plan.node(node.id), shapes), spec, told)
+        better = mended(whole_months(bare(plan.node(node.id), shapes), spec, job.text), spec, told)
         if better is plan.node(node.id):
             return plan
         return plan.model_copy(update={"nodes": tuple(better if each.id == node.id else each for each in plan.nodes)})

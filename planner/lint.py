@@ -53,7 +53,8 @@ def lint(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> list[str]:
         found += _undefined(node, spec, place)
     return [
         *found, *_dropped(plan, specs, used), *_codes(plan, known), *_aggregates(plan, specs),
-        *_unasked(plan, known), *_unread(plan, known), *_unwritten(plan, specs),
+        *_unasked(plan, known), *_invented(plan, known), *_unread(plan, known), *_unwritten(plan, specs),
+        *_left_out(plan, specs),
     ]  # fmt: skip
 
 
@@ -75,6 +76,18 @@ def _unwritten(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
                 f"the task wants {name} written; add a line {writers[0].name}({writers[0].paths[0]}={name!r}, ...) "
                 f"with what belongs into it, such as ${last}."
             )
+
+
+def _left_out(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
+    """A result that is not in the one file that the task, which asks nothing, wants written."""
+    writes = [node for node in plan.nodes if node.tool in specs and specs[node.tool].effect is Effect.WRITE]
+    if len(writes) != 1 or "?" in plan.task or len(targets(plan.task)) != 1 or "content" not in writes[0].args:
+        return
+    used = {id for node in plan.nodes for id in parents(node)}
+    spare = [f"${node.id[1:]}" for node in plan.nodes if node.id not in used and node is not writes[0]]
+    kept = [f"${id[1:]}" for id in parents(writes[0])]
+    if spare and kept:
+        yield f"{writes[0].id}: the file lacks {', '.join(spare)}; write content=[{', '.join([*kept, *spare])}]."
 
 
 def _dropped(plan: Plan, specs: Mapping[str, ToolSpec], used: set[str]) -> Iterator[str]:
@@ -124,6 +137,29 @@ def _unread(plan: Plan, known: str) -> Iterator[str]:
         if not (said or file in task) or any(re.search(rf"\b{re.escape(name)}", told) for name in (*tables, file)):
             continue
         yield f"the task speaks of {file if file in task else said[0]}, but no line reads it; add a line for it."
+
+
+_EQUAL = re.compile(r"(?i)\b([\w.]+)\s*=\s*'([^'%]+)'")
+
+
+def _invented(plan: Plan, known: str) -> Iterator[str]:
+    """A condition on a value of the data that the task says nothing of."""
+    said = plan.task.casefold()
+    linked = {value.casefold() for value, _ in _LINK.findall(known)}
+    for node in plan.nodes:
+        for _, text in literals(dict(node.args), ""):
+            for column, value in _EQUAL.findall(text) if isinstance(text, str) else ():
+                word = value.casefold()
+                strange = word not in said and word.rstrip("s")[:5] not in said and word not in linked
+                if strange and word in _values(known, column):
+                    yield f"the task does not speak of '{value}'; leave the condition {column} = '{value}' out."
+
+
+def _values(known: str, column: str) -> set[str]:
+    """The values that the data shows of a text column."""
+    name = column.rpartition(".")[2]
+    found = re.findall(rf"\b{re.escape(name)} text (?:\[([^\]]*)\]|e\.g\. ('[^']*'))", known)
+    return {value.casefold() for some in found for value in re.findall(r"'([^']+)'", "".join(some))}
 
 
 _LINK = re.compile(r"^- '(.+?)' is in ([\w.\", ]+)$", re.MULTILINE)
@@ -184,6 +220,12 @@ def _aggregates(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
             yield f"{last}: nothing computes what the task asks for; use {made[1]}."
             return
     for id, text in sql.items():
+        largest = re.search(r"(?i)\bmax\((\w[\w.]*)\).*\bgroup by\b", text)
+        if largest and re.search(r"\b(most|biggest|largest|highest|best)\b", plan.task.casefold()):
+            yield (
+                f"{id}: max({largest[1]}) is the largest single row of each group; for the group that has most in all "
+                f"use sum({largest[1]}), and end with ORDER BY 2 DESC LIMIT 1."
+            )
         fixed = re.search(r"(?i)\b(\w+) = '[^']*'.*\bGROUP BY \1\b(?!\s*,)", text)
         if fixed:
             yield f"{id}: {fixed[1]} has one value there; GROUP BY the column that the task asks for."

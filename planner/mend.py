@@ -8,7 +8,7 @@ from typing import Any
 
 from ..steps import Node, Plan, ToolSpec
 from .repair import literals
-from .values import parse_ref, parts_in, ref_in
+from .values import parents, parse_ref, parts_in, ref_in
 
 
 def mended(node: Node, spec: ToolSpec, problems: Sequence[str]) -> Node:
@@ -40,6 +40,19 @@ def mended(node: Node, spec: ToolSpec, problems: Sequence[str]) -> Node:
     return node if args == node.args else node.model_copy(update={"args": args})
 
 
+_MONTHS = "january february march april may june july august september october november december".split()
+
+
+def whole_months(node: Node, spec: ToolSpec, task: str) -> Node:
+    """Return ``node`` with a month's first day written as the whole month, where the task names just the month."""
+    said = [at for at, name in enumerate(_MONTHS, start=1) if re.search(rf"\b{name}\b", task.casefold())]
+    if not said or re.search(r"\b(?:0?1|1st|first)\b", task.casefold()):
+        return node
+    swaps = [(rf"([\w.]+)\s*=\s*'(\d{{4}}-{at:02d})-01'", r"strftime(\1, '%Y-%m') = '\2'") for at in said]
+    args = {name: _swapped(value, swaps) if name in spec.binds else value for name, value in node.args.items()}
+    return node if args == node.args else node.model_copy(update={"args": args})
+
+
 def only_table(sql: str) -> re.Match[str] | None:
     """Return the match of the one table (group 1) of a statement without joins, aliases and subqueries."""
     found = list(re.finditer(r"(?i)\bFROM\s+(\w+)(?=\s*(?:$|WHERE\b|GROUP\b|ORDER\b|LIMIT\b|HAVING\b))", sql))
@@ -68,6 +81,21 @@ def without_echoes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
         else:
             nodes.append(node)
     return plan.model_copy(update={"nodes": tuple(nodes)}) if alias else plan
+
+
+def without_misses(plan: Plan, problems: Mapping[str, Sequence[str]]) -> Plan:
+    """Return ``plan`` without looks into folders and files that are not there, where nothing uses them.
+
+    Small models begin with a look around; what they really need comes after it. ``problems`` are by node id.
+    """
+    missed = {
+        id
+        for id, told in problems.items()
+        if any(re.match(r"(?:\w+: )?there is no (?:folder|file) ", text) for text in told)
+    }
+    used = {parent for node in plan.nodes for parent in parents(node)}
+    nodes = tuple(node for node in plan.nodes if node.id not in missed - used or node.effect != "read")
+    return plan.model_copy(update={"nodes": nodes}) if nodes and len(nodes) < len(plan.nodes) else plan
 
 
 def _echo(node: Node, spec: ToolSpec | None) -> str:

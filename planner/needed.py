@@ -14,8 +14,9 @@ from ..steps import Effect, ToolSpec
 _ENGLISH = set("the a an of is are and in to how what which who for on with by from at it do does many much".split())
 _WRITING = re.compile(
     r"\b(writ|sav|stor|put|creat|export|produc|generat|record|append|add|not(e|ing) down|report|dump|output|make|making"
-    r"|prepar|compil|document|fil(e|l) |copy|draft|log (it|them|this))|\.[a-z]{2,5}\b"
+    r"|prepar|compil|document|fil(e|l) |copy|draft|log (it|them|this))"
 )
+_FILE = re.compile(r"\b[\w-]+\.[a-z]{2,5}\b")
 _CONDITION = re.compile(
     r"\b(if|whether|unless|otherwise|else|depend|in case|or|when|compare|more than|less than|fewer than|(larg|high|low|"
     r"small|bigg|great|long|short|old|young|warm|cold|fast|slow|cheap)\w*er|exceed\w*|above|below|over|under|at least|"
@@ -24,8 +25,10 @@ _CONDITION = re.compile(
 _CODE = re.compile(r"\b(python|code|script|program|snippet|function|run|execute|simulat\w*|algorithm)\b")
 
 
-def needed(task: str, specs: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
+def needed(task: str, specs: Sequence[ToolSpec], *, known: str = "") -> tuple[ToolSpec, ...]:
     """Return the tools for which ``task`` gives a sign: effects must be asked for, a choice needs a condition.
+
+    A file that the task names and the data (``known``) does not have is a sign of writing.
 
     Reading tools always stay, and so do all tools for a task that is not in English. A tool counts as asked
     for when the task shares a word with its name or description, too.
@@ -34,18 +37,19 @@ def needed(task: str, specs: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
     words = set(re.findall(r"[^\W\d_]+", text))
     if len(words & _ENGLISH) < 2:
         return tuple(specs)
-    kept = tuple(spec for spec in specs if _asked(spec, text, words))
+    new = any(name not in known.casefold() for name in _FILE.findall(text))
+    kept = tuple(spec for spec in specs if _asked(spec, text, words, new_file=new))
     return kept if any(spec.effect is Effect.READ for spec in kept) else tuple(specs)
 
 
-def _asked(spec: ToolSpec, text: str, words: set[str]) -> bool:
+def _asked(spec: ToolSpec, text: str, words: set[str], *, new_file: bool) -> bool:
     properties = spec.parameters.get("properties") or {}
     if spec.effect is Effect.READ:
         return not {"condition", "yes", "no"} <= set(properties) or bool(_CONDITION.search(text))
     if "code" in properties:
         return bool(_CODE.search(text))
     if spec.effect is Effect.WRITE and spec.paths:
-        return bool(_WRITING.search(text))
+        return new_file or bool(_WRITING.search(text))
     about = re.findall(r"[^\W\d_]{4,}", f"{spec.name.replace('_', ' ')} {spec.description}".casefold())
     stems = {word[:5] for word in about}
     return any(word[:5] in stems for word in words if len(word) >= 4)

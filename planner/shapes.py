@@ -14,6 +14,10 @@ from ..steps import Node, Plan
 from .repair import Shape
 from .values import parse_ref, parts_in, ref_in, refs
 
+_EXTREME = re.compile(
+    r"(?is)\s*select\s+(max|min)\(([\w.]+)\)(?:\s+as\s+\w+)?\s+(from\s+(?:(?!\b(?:group|order|limit|having)\b).)+?);?\s*"
+)
+"""The largest or smallest of a column, which belongs to one row."""
 _COMPARE = re.compile(r"compare with \$(\d+)\.(\w+)")
 _TOO = re.compile(r"let line (\d+) select (\w+) too")
 
@@ -65,11 +69,14 @@ def bare(node: Node, shapes: Mapping[str, Shape]) -> Node:
 
 
 def _with_column(value: Any, column: str) -> Any:
-    """A SELECT with one more column at the end of its list; anything else as it is."""
+    """A SELECT with one more column at the end of its list; that of an extreme is of the same row; else as it is."""
     if (parts := parts_in(value)) is not None:
         return {"$text": [_with_column(parts[0], column), *parts[1:]]}
     if not isinstance(value, str) or not re.match(r"(?i)\s*select\s+(?!distinct\b)", value):
         return value
+    if extreme := _EXTREME.fullmatch(value):
+        order = "DESC" if extreme[1].lower() == "max" else "ASC"
+        return f"SELECT {extreme[2]}, {column} {extreme[3]} ORDER BY {extreme[2]} {order} LIMIT 1"
     depth = 0
     for match in re.finditer(r"(?i)[()]|'[^']*'|\bfrom\b", value):
         depth += (match.group() == "(") - (match.group() == ")")

@@ -69,8 +69,8 @@ BANK: tuple[Shot, ...] = (
     ),
     Shot(
         _DIARY,
-        "How many words do all diaries have together? Save the longest one as long.txt; light.txt should hold all lines "
-        "that mention a lighthouse, and how many they are.",
+        "How many words do all diaries have together? Save the longest one as long.txt; light.txt should hold all "
+        "lines that mention a lighthouse, and how many they are.",
         '1. query(sql="SELECT sum(words) FROM diary")\n'
         '2. query(sql="SELECT path, text FROM diary ORDER BY words DESC LIMIT 1")\n'
         '3. write_file(path="long.txt", content=$2.text)\n'

@@ -4,12 +4,13 @@ A reference is data, ``{"$ref": "n2.rows[0].name"}``; it is followed once, in th
 What it yields is put in place as a value and never looked at again, so a result that contains
 ``$1`` or ``{"$ref": ...}`` stays what it is: data.
 
-Three conveniences for results that are tables (lists of row objects):
+Conveniences, most for results that are tables (lists of row objects):
 
 * ``n1.name`` on one row is that row's field; on many rows, the list of that column. Where a list is
   wanted (``over``, a parameter of type array, or an index next: ``n1.name[0]``) one row is a list too.
 * a table of one row and one column counts as its only cell inside ``$text``, in ``when`` and for a
   parameter of a scalar type.
+* ``n1.text`` of a result that is a text is that text.
 * everything else is taken as it stands.
 """
 
@@ -284,6 +285,8 @@ def _field(value: Any, key: str, ref: Ref, *, as_list: bool, wrong: Callable[[st
         return rows[0][key] if len(rows) == 1 and not as_list else [row[key] for row in rows]
     if value == [] and as_list:
         return []
+    if isinstance(value, str) and key in ("text", "content"):
+        return value
     raise wrong(f"refers to {ref.text!r}, but there is no {key!r} in {_brief(value)}; use what is there.")
 
 

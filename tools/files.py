@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ToolError
@@ -21,7 +22,22 @@ MAX_HITS = 2_000
 MAX_WRITTEN = 64_000_000
 
 
-@tool(seconds=0.02, paths=("folder",))
+async def _there(args: Mapping[str, Any], ctx: Ctx) -> list[str]:
+    """Problems of a planned look into a folder or file that is not there."""
+    folder, path = args.get("folder", "."), args.get("path", ".")
+    if isinstance(folder, str) and not (ctx.workspace / resolve(ctx.workspace, folder)).is_dir():
+        return [f"there is no folder {folder!r}; the folders are {_folders(ctx)}"]
+    if isinstance(path, str) and not _exists(ctx, path):
+        return [f"there is no file {path!r}; {nearest(path, walk(ctx.workspace))}"]
+    return []
+
+
+def _folders(ctx: Ctx) -> str:
+    names = dict.fromkeys(item.path.rpartition("/")[0] or "." for item in walk(ctx.workspace))
+    return ", ".join(list(names)[:12])
+
+
+@tool(seconds=0.02, paths=("folder",), check=_there)
 def list_files(ctx: Ctx, folder: str = ".", pattern: str = "*") -> list[str]:
     """Return the paths of the files in a folder and below it, as a list of text.
 
@@ -36,7 +52,7 @@ def list_files(ctx: Ctx, folder: str = ".", pattern: str = "*") -> list[str]:
     return found
 
 
-@tool(seconds=0.02, paths=("path",))
+@tool(seconds=0.02, paths=("path",), check=_there)
 def read_file(ctx: Ctx, path: str, first: int = 1, last: int | None = None) -> str:
     """Return the text of a file.
 
@@ -72,7 +88,7 @@ def read_file(ctx: Ctx, path: str, first: int = 1, last: int | None = None) -> s
     return b"".join(kept).decode("utf-8", errors="replace")
 
 
-@tool(seconds=0.1, paths=("folder",))
+@tool(seconds=0.1, paths=("folder",), check=_there)
 def search_files(
     ctx: Ctx, text: str, pattern: str = "*", folder: str = ".", regex: bool = False
 ) -> list[dict[str, Any]]:

@@ -22,6 +22,29 @@ MAX_VALUES = 2_000
 MAX_LINKS = 6
 MAX_PHRASES = 2
 MAX_NAMES = 4
+_QUANTITIES = {
+    (
+        "kg",
+        "g",
+        "t",
+        "tons",
+        "grams",
+        "lb",
+        "lbs",
+    ): "weight weigh kilo kilogram gram ton heavy heaviest light lightest".split(),
+    (
+        "km",
+        "m",
+        "cm",
+        "mm",
+        "miles",
+        "metres",
+        "meters",
+    ): "distance length long longest short shortest kilometre far metre".split(),
+    ("s", "ms", "seconds", "minutes", "hours"): "duration time long longest fast fastest slow slowest second".split(),
+    ("eur", "usd", "euros", "dollars", "gbp"): "price cost money amount paid worth expensive cheap".split(),
+}
+"""Units that columns are called after, and the words for what they measure."""
 _COMMON = frozenset(
     "a an the of to in on at by for from with and or not no yes all any each every is are was were be do does did has "
     "have had it its this that these those i we you they my our your their me us how what which who when where why "
@@ -53,7 +76,17 @@ def links(task: str, catalog: Catalog, profiles: Profiles) -> list[str]:
     phrases = [phrase for phrase in parts if not any(phrase in value.casefold() for value in found)][:MAX_PHRASES]
     whole += [f"'{phrase}' is a part of {', '.join(parts[phrase])}" for phrase in phrases]
     columns = [(table.name, name) for table in tables for name in list(profiles.of(catalog, table).columns)[:40]]
-    return whole + [f"'{word}' names the columns {', '.join(names)}" for word, names in _names(said, columns)]
+    whole += [f"'{word}' names the columns {', '.join(names)}" for word, names in _names(said, columns)]
+    return whole + [f"'{word}' is measured by {', '.join(names)}" for word, names in _measures(said, columns)]
+
+
+def _measures(said: Sequence[str], columns: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Words for a quantity with the one or two columns that are called after its unit (``weight``: ``boxes.kg``)."""
+    for units, words in _QUANTITIES.items():
+        word = next((word for word in said if word in words), "")
+        names = [f"{table}.{name}" for table, name in columns if name.lower() in units]
+        if word and 0 < len(names) < 3:
+            yield word, names
 
 
 def _names(said: Sequence[str], columns: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:

@@ -19,6 +19,7 @@ from . import sql as statements
 from .catalog import Catalog, Catalogs
 from .compared import mismatches
 from .duck import Answer, Session, SqlError
+from .meant import read_lines, settle
 from .profile import Profiles
 from .relations import relations
 from .render import as_csv, as_lines
@@ -78,9 +79,7 @@ class QueryTool(FunctionTool[Any, Any]):
             for name, value in statement.relations.items():
                 _load_relation(session, name, value, statement.names())
             found = {name: session.columns(name) for name in (*statement.tables, *statement.relations)}
-            statement.qualify_join_keys()
-            statement.compare_as_text()
-            statement.unquote_values({column.lower() for columns in found.values() for column in columns})
+            settle(statement, found)
             self._profiles.mend_values(catalog, statement)
             try:
                 answer = _run(session, statement, statement.values)
@@ -149,9 +148,7 @@ class QueryTool(FunctionTool[Any, Any]):
             else:
                 _load_relation(session, name, value, statement.names())
             found[name] = session.columns(name)
-        statement.qualify_join_keys()
-        statement.compare_as_text()
-        statement.unquote_values({column.lower() for columns in found.values() for column in columns})
+        settle(statement, found)
         return statement, found
 
     def _elsewhere(self, error: SqlError, catalog: Catalog, found: Mapping[str, Any]) -> str:
@@ -210,7 +207,12 @@ def _read(sql: str | Bound, catalog: Catalog) -> statements.Statement:
         table = catalog.find(name)
         return None if table is None else table.name
 
-    return statements.read(sql, find, list(catalog.tables))
+    def lines(name: str) -> str:
+        return f"{name}_lines" if catalog.tables[name].kind == "folder" and f"{name}_lines" in catalog.tables else ""
+
+    statement = statements.read(sql, find, list(catalog.tables))
+    read_lines(statement, lines)
+    return statement
 
 
 def _run(session: Session, statement: statements.Statement, values: Mapping[str, Any], *, how: str = "") -> Answer:

@@ -3,7 +3,7 @@
 import pytest
 
 from shuntyard.planner.lint import expected, lint
-from shuntyard.steps import Node, Plan, ToolSpec
+from shuntyard.steps import Effect, Node, Plan, ToolSpec
 
 QUERY = ToolSpec(
     name="query",
@@ -12,15 +12,17 @@ QUERY = ToolSpec(
     binds=("sql",),
 )
 DATA = (
-    "- boats (boats.csv, 3 rows): name text, kind text\n- harbour (harbour.json, 1 row): depth double = 4\n"
+    "- boats (boats.csv, 3 rows): name text e.g. 'Ada', kind text ['yawl', 'sloop']\n"
+    "- harbour (harbour.json, 1 row): depth double = 4\n"
     "- harbour_berths (harbour.json, berths, 9 rows): name text\n"
-    "- there is no file cranes.csv and no file docks.csv\n\n- 'yawl' is in boats.kind"
+    "- there is no file cranes.csv and no file docks.csv"
 )
+YAWL = "\n\n- 'yawl' is in boats.kind"
 
 
 def doubts(task: str, *statements: str) -> list[str]:
     nodes = tuple(Node(id=f"n{at}", tool="query", args={"sql": text}) for at, text in enumerate(statements, start=1))
-    return lint(Plan(task=task, nodes=nodes), {"query": QUERY}, f"{task}\n{DATA}")
+    return lint(Plan(task=task, nodes=nodes), {"query": QUERY}, f"{task}\n{DATA}{YAWL if 'yawl' in task else ''}")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,16 @@ def doubts(task: str, *statements: str) -> list[str]:
         ("Count each kind, yawl and others", ["SELECT kind, count(*) FROM boats GROUP BY kind"], ""),
         ("How deep is it by harbour.json, a yawl?", ["SELECT count(*) FROM boats WHERE kind = 'yawl'"], "harbour.json"),
         ("How deep is the harbour?", ["SELECT depth FROM harbour"], ""),
+        (
+            "How many boats?",
+            ["SELECT count(*) FROM boats WHERE kind = 'sloop'"],
+            "leave the condition kind = 'sloop' out",
+        ),
+        ("How many sloops?", ["SELECT count(*) FROM boats WHERE kind = 'sloop'"], ""),
+        ("How many boats?", ["SELECT count(*) FROM boats WHERE boats.name = 'Ada'"], "does not speak of 'Ada'"),
+        ("How many boats?", ["SELECT count(*) FROM boats WHERE name = 'new'"], ""),
+        ("Which boat has most?", ["SELECT name, max(n) FROM boats GROUP BY name"], "use sum(n)"),
+        ("What is the longest of each?", ["SELECT name, max(n) FROM boats GROUP BY name"], ""),
     ],
 )
 def test_values_and_tables_that_a_task_names(task: str, statements: list[str], says: str) -> None:
@@ -42,3 +54,22 @@ def test_a_file_that_the_task_names_and_that_is_not_there_is_no_mistake_of_the_p
     assert expected("query: there is no table docks.csv; the tables are boats", DATA)
     assert expected("there is no file 'cranes.csv'; did you mean boats.csv?", DATA)
     assert not expected("query: there is no table boots; the tables are boats", DATA)
+
+
+def test_a_file_that_lacks_a_result_is_doubted() -> None:
+    write = ToolSpec(
+        name="write_file",
+        description="",
+        parameters={"type": "object", "properties": {"path": {"type": "string"}, "content": {}}},
+        effect=Effect.WRITE,
+        paths=("path",),
+    )
+    reads = [Node(id=f"n{at}", tool="query", args={"sql": "SELECT 1"}) for at in (1, 2)]
+    wrote = Node(id="n3", tool="write_file", args={"path": "a.txt", "content": {"$ref": "n1"}}, effect=Effect.WRITE)
+    specs = {"query": QUERY, "write_file": write}
+
+    def found(task: str) -> list[str]:
+        return lint(Plan(task=task, nodes=(*reads, wrote)), specs, task)
+
+    assert found("Save the names and how many they are in a.txt.") == ["n3: the file lacks $2; write content=[$1, $2]."]
+    assert found("How many are there? Save the names in a.txt.") == []

@@ -44,3 +44,9 @@ def test_a_tool_that_the_task_names_is_put_forward() -> None:
     task = "How many pounds of radish? Send a letter."
     assert [found.name for found in named(task, mine, usual={"query"})] == ["pounds"]
     assert named("How many kilograms of radish?", mine, usual={"query"}) == ()
+
+
+def test_a_file_is_written_when_it_is_a_new_one() -> None:
+    task = "How many owls are there in owls.csv, and which?"
+    assert "write_file" in [each.name for each in needed(task, SPECS)]
+    assert "write_file" not in [each.name for each in needed(task, SPECS, known="- owls (owls.csv, 3 rows)")]

@@ -29,13 +29,13 @@ def plan(tmp_path: Path) -> Callable[..., Any]:
     async def shape(tool: str, args: Mapping[str, Any]) -> Mapping[str, str] | None:
         return await registry.shape(tool, args, ctx)
 
-    async def compile(*answers: str, told: list[list[str]] | None = None) -> Plan:
+    async def compile(*answers: str, told: list[list[str]] | None = None, task: str = "x") -> Plan:
         heard = [] if told is None else told
         compiler = LineCompiler(
             ScriptedModel(answers), list(registry.specs()), check=check, shape=shape,
             on_repair=lambda found: heard.append(list(found)),
         )  # fmt: skip
-        return await compiler.compile("x", brief=await registry.brief(ctx))
+        return await compiler.compile(task, brief=await registry.brief(ctx))
 
     return compile
 
@@ -53,6 +53,13 @@ async def test_the_key_is_selected_too_where_a_text_is_compared_with_a_number(pl
     assert sql(found, "n1") == "SELECT length, name FROM boats ORDER BY length DESC LIMIT 1"
     assert sql(found, "n2") == {"$text": ["SELECT sum(miles) FROM trips WHERE boat = ", {"$ref": "n1.name"}]}
     assert found.node("n3").args["expression"] == {"$text": [{"$ref": "n2"}, " / ", {"$ref": "n1"}]}
+
+
+async def test_an_extreme_keeps_its_row(plan: Callable[..., Any]) -> None:
+    first = '1. query(sql="SELECT max(length) AS longest FROM boats WHERE berth > 1")\n'
+    found = await plan(first + '2. query(sql="SELECT sum(miles) FROM trips WHERE boat = $1")\n')
+    assert sql(found, "n1") == "SELECT length, name FROM boats WHERE berth > 1 ORDER BY length DESC LIMIT 1"
+    assert sql(found, "n2")["$text"][1] == {"$ref": "n1.name"}
 
 
 async def test_a_column_that_is_there_is_compared_instead(plan: Callable[..., Any]) -> None:
@@ -98,6 +105,21 @@ async def test_a_whole_table_is_narrowed_to_the_row_that_was_found(plan: Callabl
     assert sql(found, "n2") == {"$text": ["SELECT length FROM boats WHERE name = ", {"$ref": "n1.boat"}]}
     whole = '2. query(sql="SELECT length FROM boats")\n3. calculator(expression="$1.miles / sum($2)")\n'
     assert sql(await plan(first + whole), "n2") == "SELECT length FROM boats"
+
+
+async def test_a_look_into_a_folder_that_is_not_there_is_left_out(plan: Callable[..., Any]) -> None:
+    look, query = '1. list_files(folder="boats")\n', '2. query(sql="SELECT count(*) FROM boats")\n'
+    assert [node.id for node in (await plan(look + query)).nodes] == ["n2"]
+    told: list[list[str]] = []
+    used = '1. read_file(path="boat.csv")\n2. text_stats(text=$1)\n'
+    await plan(used, query, told=told)
+    assert told == [["n1: there is no file 'boat.csv'; did you mean boats.csv?"]]
+
+
+async def test_a_month_is_more_than_its_first_day(plan: Callable[..., Any]) -> None:
+    line = "1. query(sql=\"SELECT sum(miles) FROM trips WHERE day = '2023-05-01'\")\n"
+    assert sql(await plan(line, task="Miles of May?"), "n1").endswith("WHERE strftime(day, '%Y-%m') = '2023-05'")
+    assert sql(await plan(line, task="Miles of the 1st of May?"), "n1").endswith("WHERE day = '2023-05-01'")
 
 
 async def test_subqueries_and_texts_do_not_hide_where_the_list_of_columns_ends(plan: Callable[..., Any]) -> None:

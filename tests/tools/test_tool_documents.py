@@ -67,6 +67,29 @@ async def test_numbers_in_messages_are_columns(workspace: Path, call: Call) -> N
     assert await call("query", sql="SELECT count(*) FROM saw WHERE took_ms IS NULL") == 1
 
 
+async def test_texts_compared_from_their_beginning_are_lines(letters: Path, call: Call) -> None:
+    assert await call("query", sql="SELECT text FROM letters WHERE text LIKE 'sell%'") == "sell it."
+    assert await call("query", sql="SELECT name FROM letters WHERE letters.text LIKE 'the boat%'") == "anna.txt"
+    assert await call("query", sql="SELECT words FROM letters WHERE text LIKE '%boat%'") == 6
+
+
+async def test_a_day_is_found_in_the_only_time(workspace: Path, call: Call) -> None:
+    (workspace / "saw.log").write_text("\n".join(LINES))
+    assert await call("query", sql="SELECT date FROM saw WHERE took_ms = 30") == "2024-05-03"
+    assert await call("query", sql="SELECT count(*) FROM saw s WHERE s.day >= '2024-05-06'") == 2
+
+
+@pytest.mark.parametrize(
+    "value", ["sum(a.n) * sum(b.price)", "sum(a.n) * b.price", "b.price * sum(a.n)", "sum(a.n * b.price)"]
+)
+async def test_a_product_of_joined_rows_is_added_up(workspace: Path, call: Call, value: str) -> None:
+    (workspace / "a.csv").write_text("kind,n\nx,1\nx,2\ny,10\n")
+    (workspace / "b.csv").write_text("kind,price\nx,5\ny,7\n")
+    assert await call("query", sql=f"SELECT {value} FROM a JOIN b ON a.kind = b.kind") == 85
+    one = f"SELECT {value} AS worth FROM a JOIN b ON a.kind = b.kind WHERE a.kind = 'x'"
+    assert await call("query", sql=one) == 15
+
+
 @pytest.mark.parametrize(
     ("task", "told"),
     [
@@ -90,6 +113,8 @@ async def test_a_part_of_longer_values_is_found_too(workspace: Path, registry: R
 async def test_columns_that_a_task_speaks_of_are_named(workspace: Path, registry: Registry, ctx: Ctx) -> None:
     (workspace / "trees.csv").write_text("id,height_cm,trunk_width_cm\n1,200,10\n2,300,12\n")
     told = "- 'height' names the columns trees.height_cm\n- 'width' names the columns trees.trunk_width_cm"
+    (workspace / "boxes.csv").write_text("id,kg\n1,2.5\n2,3\n")
+    assert await registry.links("Which box is the heaviest?", ctx) == "- 'heaviest' is measured by boxes.kg"
     assert await registry.links("Heights and widths in cm?", ctx) == told
 
 
