@@ -34,6 +34,10 @@ Handler: TypeAlias = Callable[[Step, Ctx], Awaitable[StepResult]]
 """One floor of the pipeline. Returns failures as values; raises only when cancelled."""
 
 
+MAYBE = "maybe: "
+"""Begins what a tool's check only doubts: worth one more try of the planner, no reason against the plan."""
+
+
 class Model(Protocol):
     """Something that completes a conversation."""
 
@@ -105,7 +109,7 @@ class Toolset(Protocol):
         """Validate the arguments and run. Raises UnknownName, ArgumentsInvalid, ToolError."""
 
     async def check(self, tool: str, args: Mapping[str, Any], ctx: Ctx) -> list[str]:
-        """Problems of a planned call, worded for a model: what is wrong, what exists instead."""
+        """Problems of a planned call, worded for a model: what is wrong, what exists instead; doubts behind MAYBE."""
 
     async def shape(self, tool: str, args: Mapping[str, Any], ctx: Ctx) -> Mapping[str, str] | None:
         """Columns and types of the rows that a planned call will give; None when it is not known, or no rows."""

@@ -10,7 +10,7 @@ import anyio
 
 from ..errors import PlanInvalid
 from ..messages import Message, ModelRequest, Role
-from ..protocols import Model
+from ..protocols import MAYBE, Model
 from ..steps import Hint, Node, Plan, StepResult, ToolSpec
 from .grammar import grammar
 from .lines import write
@@ -19,11 +19,12 @@ from .mend import elsewhere, mended, whole_months, without_echoes, without_misse
 from .narrow import narrowed
 from .needed import needed
 from .prompt import linked, messages
+from .ratio import turned
 from .reader import LineReader
 from .repair import Shape, dressed, planned, worded
 from .shapes import bare, selecting, unmet
 from .validate import problems
-from .writes import merged_writes
+from .writes import merged_writes, wanted_write
 
 Check = Callable[[str, Mapping[str, Any]], Awaitable[list[str]]]
 """Problems of a planned call that only its tool can see, worded for a model."""
@@ -165,7 +166,7 @@ class LineCompiler:
                 dressed(node, self._specs.get(node.tool), task=job.text, memory=memory) for node in hint.plan.nodes
             )
             plan = Plan(task=job.text, nodes=nodes, origin="memory")
-            if await self._problems(plan, job):
+            if [told for told in await self._problems(plan, job) if MAYBE not in told]:
                 continue
             if job.on_node is not None:
                 for node in nodes:
@@ -215,8 +216,10 @@ class LineCompiler:
         if not draft.problems:
             draft.plan = plan = await self._mended(plan, job)
             draft.problems = await self._problems(plan, job)
+        draft.doubts = [told.replace(MAYBE, "") for told in draft.problems if MAYBE in told]
+        draft.problems = [told for told in draft.problems if MAYBE not in told]
         if not draft.problems:
-            draft.doubts = lint(plan, self._specs, job.known)
+            draft.doubts += lint(plan, self._specs, job.known)
         return draft
 
     def _wrong(self, node: Node, nodes: Sequence[Node], job: _Task) -> bool:
@@ -258,7 +261,7 @@ class LineCompiler:
         plan = without_echoes(plan, self._specs)
         told = {node.id: await self._told(node, plan, job, shapes) for node in plan.nodes if node not in job.kept}
         plan = without_misses(plan, told)
-        return merged_writes(plan, self._specs)
+        return wanted_write(merged_writes(plan, self._specs), self._specs)
 
     async def _mended_node(self, plan: Plan, node: Node, job: _Task, shapes: dict[str, Shape]) -> Plan:
         """Return ``plan`` with ``node`` put right; ``shapes`` of earlier nodes that change with it are kept current."""
@@ -271,7 +274,8 @@ class LineCompiler:
             plan, shapes[changed[0]] = other, shape
         spec = self._specs[node.tool]
         plan = narrowed(plan, plan.node(node.id), spec, shapes=shapes, known=job.known)
-        better = mended(whole_months(bare(plan.node(node.id), shapes), spec, job.text), spec, told)
+        better = bare(plan.node(node.id), shapes)
+        better = turned(mended(whole_months(better, spec, job.text), spec, told), shapes, job.text)
         if better is plan.node(node.id):
             return plan
         return plan.model_copy(update={"nodes": tuple(better if each.id == node.id else each for each in plan.nodes)})

@@ -1,4 +1,4 @@
-"""Two writes of one file in one plan: the second would replace the first, which nobody means."""
+"""Files that a plan writes: one file twice is written once, and the one file that the task wants is not forgotten."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..steps import Effect, Node, Plan, ToolSpec
+from .lint import targets
 from .values import parents
 
 
@@ -31,6 +32,24 @@ def merged_writes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
         kept[place] = merged
         nodes.append(merged)
     return plan.model_copy(update={"nodes": tuple(nodes)})
+
+
+def wanted_write(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
+    """Return ``plan`` with the one file that its task wants written, where no line writes it: with the last result."""
+    tool = next((spec for spec in specs.values() if spec.name == "write_file" and spec.effect is Effect.WRITE), None)
+    names = list(dict.fromkeys(targets(plan.task)))
+    if tool is None or len(names) != 1 or not plan.nodes or any(node.effect is not Effect.READ for node in plan.nodes):
+        return plan
+    last = plan.nodes[-1].id
+    number = max(int(node.id[1:]) for node in plan.nodes) + 1
+    node = Node(
+        id=f"n{number}",
+        tool=tool.name,
+        args={"path": names[0], "content": {"$ref": last}},
+        effect=Effect.WRITE,
+        sources={"path": "task"},
+    )
+    return plan.model_copy(update={"nodes": (*plan.nodes, node)})
 
 
 def _place(node: Node, spec: ToolSpec | None) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .workspace import Found, is_binary, open_read
 
-DOCUMENTS = {"name": "VARCHAR", "path": "VARCHAR", "words": "BIGINT", "text": "VARCHAR"}
+DOCUMENTS = {"name": "VARCHAR", "path": "VARCHAR", "folder": "VARCHAR", "words": "BIGINT", "text": "VARCHAR"}
 """Columns of a folder of texts; ``text`` is the whole text."""
 DOCUMENT_LINES = {"name": "VARCHAR", "line": "BIGINT", "text": "VARCHAR"}
 """Columns of their lines."""
@@ -42,4 +42,5 @@ def document_rows(workspace: Path, texts: Sequence[Found], *, lines: bool = Fals
         if lines:
             yield from ({"name": name, "line": at, "text": line} for at, line in enumerate(text.splitlines(), start=1))
         else:
-            yield {"name": name, "path": found.path, "words": len(text.split()), "text": text}
+            folder = found.path.rpartition("/")[0] or "."
+            yield {"name": name, "path": found.path, "folder": folder, "words": len(text.split()), "text": text}

@@ -1,12 +1,12 @@
 """What a statement means where it says something that cannot be meant: mended in the tree, before it runs.
 
 Only where there is one reading: a day asked of a table whose only time is a timestamp, texts compared from their
-beginning that are the lines of texts, and a product of sums over joined rows.
+beginning that are lines of texts, and a product of sums over joined rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from sqlglot import exp
 
@@ -24,28 +24,40 @@ def settle(statement: Statement, found: Mapping[str, Mapping[str, str]]) -> None
     _sums(statement)
 
 
-def read_lines(statement: Statement, lines: Callable[[str], str]) -> None:
-    """Read the lines of a folder's texts where its texts are compared from their beginning.
+def read_right_texts(statement: Statement, kinds: Mapping[str, str]) -> None:
+    """Read lines where texts are compared from their beginning, and whole texts where lines lack what is asked for.
 
-    ``lines`` returns the name of the table of lines for that of a folder's texts, or nothing.
+    ``kinds`` are the kinds of the statement's tables. Only for a statement that reads one table of either kind.
     """
-    names = [name for name in statement.tables if lines(name)]
-    begun = [
-        like
-        for like in statement.tree.find_all(exp.Like, exp.ILike)
-        if isinstance(like.this, exp.Column)
+    names = [name for name in statement.tables if kinds[name] in ("folder", "lines")]
+    if len(names) != 1:
+        return
+    [name] = names
+    asked = {column.lower() for column in statement.names()}
+    if kinds[name] == "folder" and _begun(statement) and asked <= {"text", "name", "line"}:
+        _rename(statement, name, f"{name}_lines")
+    elif kinds[name] == "lines" and asked & {"words", "path", "folder"} and "line" not in asked:
+        _rename(statement, name, name.removesuffix("_lines"))
+
+
+def _begun(statement: Statement) -> bool:
+    """True when texts are compared from their beginning, as only lines are."""
+    return any(
+        isinstance(like.this, exp.Column)
         and like.this.name.lower() == "text"
         and isinstance(like.expression, exp.Literal)
         and not like.expression.name.startswith("%")
-    ]
-    if not begun or len(names) != 1 or not set(map(str.lower, statement.names())) <= {"text", "name", "line"}:
-        return
+        for like in statement.tree.find_all(exp.Like, exp.ILike)
+    )
+
+
+def _rename(statement: Statement, name: str, other: str) -> None:
     for table in statement.tree.find_all(exp.Table):
-        if table.name == names[0]:
+        if table.name == name:
             if not table.alias:
-                table.set("alias", exp.TableAlias(this=exp.to_identifier(names[0])))
-            table.set("this", exp.to_identifier(lines(names[0]), quoted=True))
-    statement.tables[statement.tables.index(names[0])] = lines(names[0])
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
+            table.set("this", exp.to_identifier(other, quoted=True))
+    statement.tables[statement.tables.index(name)] = other
 
 
 def _days(statement: Statement, found: Mapping[str, Mapping[str, str]]) -> None:

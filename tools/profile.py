@@ -85,6 +85,24 @@ class Profiles:
                     if meant:
                         literal.replace(exp.Literal.string(meant))
 
+    def strange_values(self, catalog: Catalog, statement: Statement) -> list[str]:
+        """Texts that a column with few values is compared with and does not hold, nor anything like them."""
+        values: dict[str, set[str]] = {}
+        for name in statement.tables:
+            for column, some in self.of(catalog, catalog.tables[name]).values.items():
+                values.setdefault(column.lower(), set()).update(some)
+        told: list[str] = []
+        for node in statement.tree.find_all(exp.EQ):
+            column, literal = node.this, node.expression
+            known = values.get(column.name.lower()) if isinstance(column, exp.Column) else None
+            if known and isinstance(literal, exp.Literal) and literal.is_string:
+                if literal.name not in known and not _meant(literal.name, known):
+                    shown = ", ".join(sorted(known)[:8])
+                    told.append(
+                        f"{column.name} is never '{literal.name}' but {shown}; compare with one of these or not at all"
+                    )
+        return told
+
 
 def _meant(text: str, known: set[str]) -> str:
     plain = text.strip().strip(".").lower()

@@ -13,13 +13,13 @@ import anyio
 import anyio.to_thread
 
 from ..errors import ToolError, ToolTimeout
-from ..protocols import Ctx, Pending
+from ..protocols import MAYBE, Ctx, Pending
 from ..steps import Bound
 from . import sql as statements
 from .catalog import Catalog, Catalogs
 from .compared import mismatches
 from .duck import Answer, Session, SqlError
-from .meant import read_lines, settle
+from .meant import read_right_texts, settle
 from .profile import Profiles
 from .relations import relations
 from .render import as_csv, as_lines
@@ -127,7 +127,8 @@ class QueryTool(FunctionTool[Any, Any]):
                     return []
                 return [f"query: {_explain(error, found, statement.shown)}{self._elsewhere(error, catalog, found)}"]
             joins = relations(catalog, self._profiles) if statement.origins else ()
-            return [f"query: {told}" for told in mismatches(statement, found, joins)]
+            wrong = [f"query: {told}" for told in mismatches(statement, found, joins)]
+            return wrong + [f"{MAYBE}query: {told}" for told in self._profiles.strange_values(catalog, statement)]
 
         return await _in_session(work)
 
@@ -207,11 +208,8 @@ def _read(sql: str | Bound, catalog: Catalog) -> statements.Statement:
         table = catalog.find(name)
         return None if table is None else table.name
 
-    def lines(name: str) -> str:
-        return f"{name}_lines" if catalog.tables[name].kind == "folder" and f"{name}_lines" in catalog.tables else ""
-
     statement = statements.read(sql, find, list(catalog.tables))
-    read_lines(statement, lines)
+    read_right_texts(statement, {name: catalog.tables[name].kind for name in statement.tables})
     return statement
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shuntyard.planner.compile import LineCompiler
+from shuntyard.planner.lines import write
 from shuntyard.protocols import Ctx
 from shuntyard.serving.scripted import ScriptedModel
 from shuntyard.settings import Settings
@@ -120,6 +121,34 @@ async def test_a_month_is_more_than_its_first_day(plan: Callable[..., Any]) -> N
     line = "1. query(sql=\"SELECT sum(miles) FROM trips WHERE day = '2023-05-01'\")\n"
     assert sql(await plan(line, task="Miles of May?"), "n1").endswith("WHERE strftime(day, '%Y-%m') = '2023-05'")
     assert sql(await plan(line, task="Miles of the 1st of May?"), "n1").endswith("WHERE day = '2023-05-01'")
+
+
+@pytest.mark.parametrize(
+    ("task", "written", "right"),
+    [
+        ("Add up the miles by boat, take the best, divide its miles by its length.", "$2 / $1", "$1 / $2"),
+        ("How many miles per length did the best boat make?", "round($2 / $1, 2)", "round($1 / $2, 2)"),
+        ("How long is the best boat per length and mile?", "$2 / $1", "$2 / $1"),
+        ("Divide the miles by the length.", "$1 / $2", "$1 / $2"),
+    ],
+)
+async def test_a_division_goes_the_way_that_the_task_says(
+    plan: Callable[..., Any], task: str, written: str, right: str
+) -> None:
+    lines = (
+        '1. query(sql="SELECT boat, sum(miles) AS miles FROM trips GROUP BY boat ORDER BY miles DESC LIMIT 1")\n'
+        f'2. query(sql="SELECT length FROM boats WHERE name = $1.boat")\n3. calculator(expression="{written}")\n'
+    )
+    found = (await plan(lines, task=task)).node("n3")
+    assert write(found) == f'3. calculator(expression="{right}")'
+
+
+async def test_a_value_that_no_row_has_is_doubted_not_refused(plan: Callable[..., Any]) -> None:
+    told: list[list[str]] = []
+    line = "1. query(sql=\"SELECT sum(miles) FROM trips WHERE boat = 'mile'\")\n"
+    found = await plan(line, line, told=told, task="How many miles?")
+    assert "boat is never 'mile' but Ada, Bob" in told[0][0] and "maybe" not in told[0][0]
+    assert sql(found, "n1").endswith("boat = 'mile'")
 
 
 async def test_subqueries_and_texts_do_not_hide_where_the_list_of_columns_ends(plan: Callable[..., Any]) -> None:

@@ -73,6 +73,11 @@ async def test_texts_compared_from_their_beginning_are_lines(letters: Path, call
     assert await call("query", sql="SELECT words FROM letters WHERE text LIKE '%boat%'") == 6
 
 
+async def test_words_asked_of_lines_are_those_of_the_texts(letters: Path, call: Call) -> None:
+    assert await call("query", sql="SELECT sum(words) FROM letters_lines WHERE folder = 'letters'") == 10
+    assert await call("query", sql="SELECT count(*) FROM letters_lines WHERE line = 1") == 2
+
+
 async def test_a_day_is_found_in_the_only_time(workspace: Path, call: Call) -> None:
     (workspace / "saw.log").write_text("\n".join(LINES))
     assert await call("query", sql="SELECT date FROM saw WHERE took_ms = 30") == "2024-05-03"

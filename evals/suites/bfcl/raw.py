@@ -19,7 +19,7 @@ from ...suite import Means, Solver
 from .cases import conversation, functions, language
 from .dialect import numbered, parameters
 
-MAX_TOKENS = 700
+MAX_TOKENS = 512
 _SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 _TOOLS = """\
 {system}
