@@ -88,9 +88,8 @@ def converted(log: RunLog) -> EvalLog:
 
 def _results(log: RunLog) -> EvalResults:
     """Our figures: ``accuracy`` with its interval, and one metric for each category."""
-    found = figures(log.rows)
     metrics = {}
-    for figure in found:
+    for figure in reversed(figures(log.rows)):
         name = figure.category or "accuracy"
         told = {"low": figure.mean.low, "high": figure.mean.high, "cases": figure.cases}
         metrics[name] = EvalMetric(name=name, value=figure.mean.value, metadata=told)
@@ -126,7 +125,7 @@ def value_of(score: Score) -> str | float:
 
 def text_of(value: Any) -> str:
     """Return an input or target as text: inspect_ai takes nothing else."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def chat(transcript: Iterable[Mapping[str, Any]]) -> list[Any]:
