@@ -170,8 +170,11 @@ def _failures(run: Shown, series: int) -> Markup:
         return tag("p", _series(series, run.name), ": nothing.")
     told = f": {run.failed:,} of {len(run.log.rows):,}"
     if run.failed > len(run.failures):
-        told += f"; {FAILURES} of them, evenly from the categories, are shown"
+        told += f"; {FAILURES} of them, evenly from the categories, are here"
     cases = [_case(row) for row in run.failures]
+    if run.failed > len(run.failures):
+        command = tag("code", f"shuntyard eval show {run.log.header.run} --wrong")
+        cases.append(tag("p", command, " lists them all.", class_="aside"))
     return tag("details", tag("summary", _series(series, run.name), told), *cases, class_="group")
 
 

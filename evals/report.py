@@ -37,6 +37,6 @@ def _put(path: Path, text: str) -> Path:
         part.replace(path)
     except OSError as error:
         raise StoreUnwritable(
-            f"{str(path)!r} cannot be written ({error.strerror}); free some space or name another folder."
+            f"{str(path)!r} cannot be written ({error.strerror}); free some space or name another folder with --out."
         ) from None
     return path
