@@ -7,15 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
-from ..messages import Completion, ModelInfo, ModelRequest
+from ..messages import Completion, ModelInfo, ModelRequest, Usage
 from ..settings import Settings
 from ..steps import Plan, RunResult
-from .attempt import price
 from .case import Output
 
 
@@ -42,6 +42,13 @@ def said(request: ModelRequest, completion: Completion, info: ModelInfo, *, conf
         confidence=confidence,
         transcript=(*asked, {"role": "assistant", "content": completion.text}),
     )
+
+
+def price(info: ModelInfo, usage: Usage) -> Decimal | None:
+    """Dollars for ``usage``; None when the model's prices are not known."""
+    if info.input_price is None or info.output_price is None:
+        return None
+    return info.input_price * usage.prompt + info.output_price * usage.completion
 
 
 def told(result: RunResult, *, value: JsonValue = None) -> Output:
