@@ -127,8 +127,8 @@ async def test_a_month_is_more_than_its_first_day(plan: Callable[..., Any]) -> N
     ("task", "written", "right"),
     [
         ("Add up the miles by boat, take the best, divide its miles by its length.", "$2 / $1", "$1 / $2"),
-        ("How many miles per length did the best boat make?", "round($2 / $1, 2)", "round($1 / $2, 2)"),
-        ("How long is the best boat per length and mile?", "$2 / $1", "$2 / $1"),
+        ("How many miles per length did the best boat make?", "round($2 / $1, 2)", "round($1 / ${2}, 2)"),
+        ("How long is the best boat for its miles?", "$2 / $1", "$2 / $1"),
         ("Divide the miles by the length.", "$1 / $2", "$1 / $2"),
     ],
 )
