@@ -48,9 +48,10 @@ table { border-collapse: collapse; width: 100%; font-size: 0.87rem; line-height:
 th, td { padding: 0.42rem 0.6rem; white-space: nowrap; border-bottom: 1px solid var(--line); font-weight: 400; }
 th:first-child { padding-left: 0; } td:last-child, th:last-child { padding-right: 0; }
 thead th { color: var(--muted); font-size: 0.8rem; vertical-align: bottom; border-bottom-color: var(--muted); }
+thead th.number { white-space: normal; }
 .words { text-align: left; } .number { text-align: right; }
 .sum th, .sum td { font-weight: 600; border-bottom: none; border-top: 1px solid var(--muted); }
-.bar { display: block; width: 124px; height: 16px; margin-left: auto; }
+.bar { display: block; width: 124px; height: 16px; margin-left: auto; overflow: visible; }
 .bar path { stroke-width: 1; stroke: var(--muted); fill: none; }
 .bar .track { stroke: var(--line); }
 .bar .band { stroke: var(--c); stroke-width: 6; opacity: 0.35; }
