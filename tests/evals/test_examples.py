@@ -53,16 +53,13 @@ async def test_a_written_file_is_scored_from_the_output_alone() -> None:
     assert any("write_file" in str(part.get("call")) for part in output.transcript)
 
 
-async def test_a_wrong_file_and_a_missing_one_are_wrong() -> None:
+async def test_a_wrong_file_is_wrong_and_so_is_saying_it_instead() -> None:
     case = CASES["best-seller/1"]
-    with ScriptedServer(script(writes("it is worth 127.96"), "ANSWER: 128.96")) as server:
-        _, score = await solved(server, case)
-    assert (score.value, score.letter) == (0, "I")
-    assert "128.96" in score.explanation
-    with ScriptedServer(script('1. calculator(expression="128 + 0.96")\n', "ANSWER: 128.96")) as server:
-        _, score = await solved(server, case)
-    assert score.value == 0
-    assert "best.txt was not written" in score.explanation
+    for plan in (writes("it is worth 127.96"), '1. calculator(expression="120 + 7.96")\n'):
+        with ScriptedServer(script(plan, "ANSWER: 128.96")) as server:
+            _, score = await solved(server, case)
+        assert (score.value, score.letter) == (0, "I")
+        assert "best.txt" in score.explanation
 
 
 async def test_a_refusal_is_right_only_where_nothing_can_be_done() -> None:
