@@ -11,8 +11,8 @@ from ..events import Answered, NodePlanned, Planned, Recalled, Repaired, Replann
 from ..messages import Usage
 from ..planner.compile import LineCompiler
 from ..planner.join import join
-from ..planner.lint import targets
 from ..planner.schedule import Scheduler
+from ..planner.targets import targets
 from ..planner.validate import complete, problems
 from ..planner.values import parents
 from ..protocols import Ctx, Handler

@@ -15,7 +15,7 @@ from ..steps import Hint, Node, Plan, StepResult, ToolSpec
 from .grammar import grammar
 from .lines import write
 from .lint import absent, expected, lint
-from .mend import elsewhere, mended, whole_months, without_echoes, without_misses
+from .mend import elsewhere, mended, whole_months, without_echoes, without_measures, without_misses
 from .narrow import narrowed
 from .needed import needed
 from .prompt import linked, messages
@@ -23,8 +23,9 @@ from .ratio import turned
 from .reader import LineReader
 from .repair import Shape, dressed, planned, worded
 from .shapes import bare, selecting, unmet
+from .targets import targets
 from .validate import problems
-from .writes import merged_writes, wanted_write
+from .writes import completed_write, merged_writes, wanted_write
 
 Check = Callable[[str, Mapping[str, Any]], Awaitable[list[str]]]
 """Problems of a planned call that only its tool can see, worded for a model."""
@@ -115,10 +116,11 @@ class LineCompiler:
         from, or different in, the plan when that was sent back: start only what merely reads.
         Raises PlanInvalid when the repair rounds did not mend it.
         """
-        brief = linked(brief, links)
-        job = _job(task, hints=hints, brief=brief, on_node=on_node, finished=finished)
+        job = _job(task, hints=hints, brief=linked(brief, links), on_node=on_node, finished=finished)
         if finished is None and (plan := await self._remembered(job, hints)) is not None:
             return plan
+        wanted = "\n".join(f"- {name} is to be written" for name in targets(task, job.brief))
+        brief = linked(brief, f"{links}\n{wanted}")
         asked = messages(task, self._list, brief=brief, hints=hints, finished=finished, reason=reason)
         role: Role = "compile" if finished is None else "replan"
         draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list, known=brief)), role)
@@ -138,7 +140,7 @@ class LineCompiler:
                 hints=hints,
                 finished=finished,
                 reason=reason,
-                feedback=worded(found),
+                feedback=worded(found, draft.plan.nodes[len(job.kept) :]),
             )
             job.on_node = None
             rules = self._rules(job, needed(task, self._list, known=brief))
@@ -261,7 +263,8 @@ class LineCompiler:
         plan = without_echoes(plan, self._specs)
         told = {node.id: await self._told(node, plan, job, shapes) for node in plan.nodes if node not in job.kept}
         plan = without_misses(plan, told)
-        return wanted_write(merged_writes(plan, self._specs), self._specs)
+        plan = wanted_write(merged_writes(plan, self._specs), self._specs, job.brief)
+        return completed_write(plan, self._specs, job.brief)
 
     async def _mended_node(self, plan: Plan, node: Node, job: _Task, shapes: dict[str, Shape]) -> Plan:
         """Return ``plan`` with ``node`` put right; ``shapes`` of earlier nodes that change with it are kept current."""
@@ -274,7 +277,7 @@ class LineCompiler:
             plan, shapes[changed[0]] = other, shape
         spec = self._specs[node.tool]
         plan = narrowed(plan, plan.node(node.id), spec, shapes=shapes, known=job.known)
-        better = bare(plan.node(node.id), shapes)
+        better = without_measures(bare(plan.node(node.id), shapes), spec, job.known)
         better = turned(mended(whole_months(better, spec, job.text), spec, told), shapes, job.text)
         if better is plan.node(node.id):
             return plan

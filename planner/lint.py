@@ -9,17 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..steps import Effect, Node, Plan, ToolSpec
 from .lines import write_value
 from .repair import literals
+from .targets import targets
 from .values import parents, parts_in
 
 _COMMON = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "12", "24", "60", "100", "365", "1000", "3600"}
 _NUMBER = re.compile(r"(?<![\w.$])\d+(?:\.\d+)?(?![\w.])")
 
 
-_TARGET = re.compile(
-    r"\b(?:write|writing|save|saving|put|store|export|copy|create|record|note)\b[^.?!]*?"
-    r"\b(?:to|into|in|as|file|called|named)\s+[`'\"]?([\w/-]+\.[a-z]{2,4})\b",
-    re.IGNORECASE,
-)
 _WANTED = (
     (
         r"\b(in total|total|sum of|altogether|combined|all together)\b",
@@ -53,41 +49,23 @@ def lint(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> list[str]:
         found += _undefined(node, spec, place)
     return [
         *found, *_dropped(plan, specs, used), *_codes(plan, known), *_aggregates(plan, specs),
-        *_unasked(plan, known), *_invented(plan, known), *_unread(plan, known), *_unwritten(plan, specs),
-        *_left_out(plan, specs),
+        *_unasked(plan, known), *_invented(plan, known), *_unread(plan, known), *_unwritten(plan, specs, known),
     ]  # fmt: skip
 
 
-def targets(task: str) -> list[str]:
-    """Return the files that a task wants written, as it names them."""
-    return _TARGET.findall(task)
-
-
-def _unwritten(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
+def _unwritten(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> Iterator[str]:
     """A file that the task wants written (``into x.md``, ``save it as x.md``) and no line writes."""
     writers = [spec for spec in specs.values() if spec.effect is Effect.WRITE and spec.paths]
     if not writers or not plan.nodes:
         return
     told = " ".join(write_value(value) for node in plan.nodes for value in node.args.values() if isinstance(value, str))
-    for name in targets(plan.task):
+    for name in targets(plan.task, known.removeprefix(plan.task)):
         if name not in told:
             last = plan.nodes[-1].id[1:]
             yield (
                 f"the task wants {name} written; add a line {writers[0].name}({writers[0].paths[0]}={name!r}, ...) "
                 f"with what belongs into it, such as ${last}."
             )
-
-
-def _left_out(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
-    """A result that is not in the one file that the task, which asks nothing, wants written."""
-    writes = [node for node in plan.nodes if node.tool in specs and specs[node.tool].effect is Effect.WRITE]
-    if len(writes) != 1 or "?" in plan.task or len(targets(plan.task)) != 1 or "content" not in writes[0].args:
-        return
-    used = {id for node in plan.nodes for id in parents(node)}
-    spare = [f"${node.id[1:]}" for node in plan.nodes if node.id not in used and node is not writes[0]]
-    kept = [f"${id[1:]}" for id in parents(writes[0])]
-    if spare and kept:
-        yield f"{writes[0].id}: the file lacks {', '.join(spare)}; write content=[{', '.join([*kept, *spare])}]."
 
 
 def _dropped(plan: Plan, specs: Mapping[str, ToolSpec], used: set[str]) -> Iterator[str]:

@@ -53,6 +53,14 @@ def whole_months(node: Node, spec: ToolSpec, task: str) -> Node:
     return node if args == node.args else node.model_copy(update={"args": args})
 
 
+def without_measures(node: Node, spec: ToolSpec, known: str) -> Node:
+    """Return ``node`` without conditions that take the word for a quantity (``kilos``) for a value of a column."""
+    words = re.findall(r"^- '(\w+)' is measured by ", known, re.MULTILINE)
+    swaps = [(rf"(?i)\s+AND\s+[\w.]+\s*=\s*'{word}\w{{0,2}}'", "") for word in words]
+    args = {name: _swapped(value, swaps) if name in spec.binds else value for name, value in node.args.items()}
+    return node if args == node.args else node.model_copy(update={"args": args})
+
+
 def only_table(sql: str) -> re.Match[str] | None:
     """Return the match of the one table (group 1) of a statement without joins, aliases and subqueries."""
     found = list(re.finditer(r"(?i)\bFROM\s+(\w+)(?=\s*(?:$|WHERE\b|GROUP\b|ORDER\b|LIMIT\b|HAVING\b))", sql))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ..protocols import Pending
 from ..steps import Bound, Node, Source, ToolSpec
-from .lines import OUTSIDE, write_value
+from .lines import OUTSIDE, write, write_value
 from .values import parse_ref, parts_in, ref_in
 
 Shape: TypeAlias = Mapping[str, str] | None
@@ -116,14 +116,17 @@ def _pending(value: Any, shapes: Mapping[str, Shape], *, bind: bool) -> Any:
     return value
 
 
-def worded(problems: Sequence[str]) -> str:
-    """Return the paragraph that asks for another plan: what was wrong with the one before, and how it may be mended.
+def worded(problems: Sequence[str], nodes: Sequence[Node]) -> str:
+    """Return the paragraph that asks for another plan: which lines were right, what was wrong, how it may be mended.
 
-    The rejected plan itself is not shown: small models copy what they see, word for word.
+    A line that was wrong is not shown: small models copy what they see, word for word. So the lines before it are.
     """
     lines = "\n".join(f"- {for_model(problem)}" for problem in dict.fromkeys(problems[:6]))
+    wrong = [int(match[1]) for problem in problems if (match := re.match(r"n(\d+): ", problem))]
+    right = [write(node) for node in nodes if wrong and int(node.id[1:]) < min(wrong)]
+    kept = "\nThese lines were right, begin with them:\n" + "\n".join(right) if right else ""
     return (
-        f"A FIRST PLAN WAS WRONG\n{lines}\n"
+        f"A FIRST PLAN WAS WRONG\n{lines}{kept}\n"
         "Write a better plan. Take each value from its own table with a line of its own. If DATA does not hold what "
         f'the task asks for, write only {OUTSIDE}(reason="...").'
     )

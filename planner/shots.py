@@ -65,7 +65,7 @@ BANK: tuple[Shot, ...] = (
         f'5. query(sql="{_STORMS}")\n'
         "return $4, $5",
         links="- 'Varberg' is in tides.harbour\n- 'heavy storm' is a part of station.message\n"
-        "- 'alarm' names the columns limits.alarm_height",
+        "- 'alarm' names the columns limits.alarm_height\n- alarm.txt is to be written",
     ),
     Shot(
         _DIARY,
@@ -78,6 +78,7 @@ BANK: tuple[Shot, ...] = (
         "5. query(sql=\"SELECT count(*) FROM diary_lines WHERE text LIKE '%lighthouse%'\")\n"
         '6. write_file(path="light.txt", content=[$4, $5])\n'
         "return $1, $3, $6",
+        links="- long.txt is to be written\n- light.txt is to be written",
     ),
     Shot(
         _TRIPS,
@@ -92,7 +93,7 @@ BANK: tuple[Shot, ...] = (
         f'7. query(sql="{_EACH}")\n'
         '8. write_file(path="m.csv", content=$7)\n'
         "return $3, $6, $8",
-        links="- 'Ystad' is in drivers.base\n- 'coast' is in trips.kind",
+        links="- 'Ystad' is in drivers.base\n- 'coast' is in trips.kind\n- m.csv is to be written",
     ),
     Shot(
         _TRIPS,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..steps import Effect, Node, Plan, ToolSpec
-from .lint import targets
+from .targets import targets
 from .values import parents
 
 
@@ -34,10 +34,10 @@ def merged_writes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
     return plan.model_copy(update={"nodes": tuple(nodes)})
 
 
-def wanted_write(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
+def wanted_write(plan: Plan, specs: Mapping[str, ToolSpec], known: str = "") -> Plan:
     """Return ``plan`` with the one file that its task wants written, where no line writes it: with the last result."""
     tool = next((spec for spec in specs.values() if spec.name == "write_file" and spec.effect is Effect.WRITE), None)
-    names = list(dict.fromkeys(targets(plan.task)))
+    names = targets(plan.task, known)
     if tool is None or len(names) != 1 or not plan.nodes or any(node.effect is not Effect.READ for node in plan.nodes):
         return plan
     last = plan.nodes[-1].id
@@ -50,6 +50,26 @@ def wanted_write(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
         sources={"path": "task"},
     )
     return plan.model_copy(update={"nodes": (*plan.nodes, node)})
+
+
+def completed_write(plan: Plan, specs: Mapping[str, ToolSpec], known: str = "") -> Plan:
+    """Return ``plan`` with results that nothing uses put into the one file that its task, which asks nothing, wants."""
+    writes = [node for node in plan.nodes if node.effect is Effect.WRITE]
+    if (
+        len(writes) != 1
+        or "?" in plan.task
+        or len(targets(plan.task, known)) != 1
+        or not _place(writes[0], specs.get(writes[0].tool))
+    ):
+        return plan
+    used = {parent for node in plan.nodes for parent in parents(node)}
+    spare = [{"$ref": node.id} for node in plan.nodes if node.id not in used and node is not writes[0]]
+    if not spare or not parents(writes[0]):
+        return plan
+    content = [*_listed(writes[0].args["content"]), *spare]
+    whole = writes[0].model_copy(update={"args": {**writes[0].args, "content": content}})
+    # The write comes last, so that it may refer to all.
+    return plan.model_copy(update={"nodes": (*(node for node in plan.nodes if node is not writes[0]), whole)})
 
 
 def _place(node: Node, spec: ToolSpec | None) -> tuple[str, str] | None:

@@ -143,11 +143,21 @@ def _said(value: str, column: str, said: Sequence[str], task: str) -> bool:
         return bool(re.search(rf"\b{re.escape(column)}s?\s+{re.escape(value.strip())}\b", task))
     if all(word in _COMMON or word.isdigit() for word in words):
         return False
+    if len(words) == 1 and any(_stem(words[0]) == _stem(word) for word in said):
+        return True
     return any(list(said[start : start + len(words)]) == words for start in range(len(said) - len(words) + 1))
 
 
 def _words(text: str) -> list[str]:
     return [_singular(word) for word in re.findall(r"[^\W_]+", text.casefold())]
+
+
+def _stem(word: str) -> str:
+    """``started`` and ``starts`` are one word; short words stay as they are."""
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) > len(ending) + 3:
+            return word[: -len(ending)]
+    return word
 
 
 def _singular(word: str) -> str:

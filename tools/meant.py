@@ -1,12 +1,12 @@
 """What a statement means where it says something that cannot be meant: mended in the tree, before it runs.
 
-Only where there is one reading: a day asked of a table whose only time is a timestamp, texts compared from their
-beginning that are lines of texts, and a product of sums over joined rows.
+Only where there is one reading: a day asked of a table with one time, the beginning of a column's name, texts compared
+from their beginning that are lines of texts, and a product of sums over joined rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
@@ -20,7 +20,7 @@ def settle(statement: Statement, found: Mapping[str, Mapping[str, str]]) -> None
     statement.qualify_join_keys()
     statement.compare_as_text()
     statement.unquote_values({column.lower() for columns in found.values() for column in columns})
-    _days(statement, found)
+    _columns(statement, found)
     _sums(statement)
 
 
@@ -60,17 +60,34 @@ def _rename(statement: Statement, name: str, other: str) -> None:
     statement.tables[statement.tables.index(name)] = other
 
 
-def _days(statement: Statement, found: Mapping[str, Mapping[str, str]]) -> None:
-    known = {column.lower() for columns in found.values() for column in columns}
-    known |= {alias.alias.lower() for alias in statement.tree.find_all(exp.Alias)}
-    times = [name for columns in found.values() for name, kind in columns.items() if kind.startswith("TIMESTAMP")]
-    if len(times) != 1:
-        return
+def _columns(statement: Statement, found: Mapping[str, Mapping[str, str]]) -> None:
+    """Columns that no table has: a day is that of the only time, and the beginning of one name is that name."""
+    every = [(name, kind) for columns in found.values() for name, kind in columns.items()]
+    known = {name.lower() for name, _ in every}
+    aliases = {alias.alias.lower() for alias in statement.tree.find_all(exp.Alias, exp.TableAlias)}
     for column in list(statement.tree.find_all(exp.Column)):
-        if column.name.lower() in _DAYS - known:
-            day = exp.cast(exp.column(times[0], table=column.table or None), "DATE")
-            listed = isinstance(column.parent, exp.Select) and column in column.parent.expressions
-            column.replace(exp.alias_(day, column.name) if listed else day)
+        name = column.name.lower()
+        own = column.find_ancestor(exp.Alias)
+        if name in known or (name in aliases and not (own is not None and own.alias.lower() == name)):
+            continue
+        meant = _day(every) if name in _DAYS else _longer(name, every)
+        if meant is None:
+            continue
+        new: exp.Expression = exp.column(meant[0], table=column.table or None)
+        new = exp.cast(new, "DATE") if name in _DAYS and meant[1].startswith("TIMESTAMP") else new
+        listed = isinstance(column.parent, exp.Select) and column in column.parent.expressions
+        column.replace(exp.alias_(new, column.name) if listed else new)
+
+
+def _day(columns: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    times = [(name, kind) for name, kind in columns if kind.startswith(("DATE", "TIMESTAMP"))]
+    return times[0] if len(times) == 1 else None
+
+
+def _longer(name: str, columns: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    """The only column whose name begins with ``name`` as a word (``fee``: ``fee_per_trip``)."""
+    longer = [(other, kind) for other, kind in columns if other.lower().startswith(f"{name}_")]
+    return longer[0] if name and len(longer) == 1 else None
 
 
 def _sums(statement: Statement) -> None:

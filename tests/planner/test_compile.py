@@ -73,7 +73,9 @@ async def test_a_broken_plan_goes_back_with_what_is_wrong() -> None:
     assert [node.args for node in plan.nodes] == [{"sql": "SELECT 1"}, {"days": 3}]
     assert len(told) == 1 and "soon" in told[0][0]
     assert [request.role for request in scripted.requests] == ["compile", "repair"]
-    assert bad.strip() not in scripted.requests[1].messages[-1].content, "models copy what they are shown"
+    again = scripted.requests[1].messages[-1].content
+    assert "soon" not in again.split("begin with them")[1], "models copy what they are shown"
+    assert 'begin with them:\n1. query(sql="SELECT 1")\n' in again
     assert "line 2" in scripted.requests[1].messages[-1].content
     assert scripted.requests[0].messages[:-1] == scripted.requests[1].messages[:-1]
 

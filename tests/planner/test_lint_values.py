@@ -3,7 +3,7 @@
 import pytest
 
 from shuntyard.planner.lint import expected, lint
-from shuntyard.steps import Effect, Node, Plan, ToolSpec
+from shuntyard.steps import Node, Plan, ToolSpec
 
 QUERY = ToolSpec(
     name="query",
@@ -54,22 +54,3 @@ def test_a_file_that_the_task_names_and_that_is_not_there_is_no_mistake_of_the_p
     assert expected("query: there is no table docks.csv; the tables are boats", DATA)
     assert expected("there is no file 'cranes.csv'; did you mean boats.csv?", DATA)
     assert not expected("query: there is no table boots; the tables are boats", DATA)
-
-
-def test_a_file_that_lacks_a_result_is_doubted() -> None:
-    write = ToolSpec(
-        name="write_file",
-        description="",
-        parameters={"type": "object", "properties": {"path": {"type": "string"}, "content": {}}},
-        effect=Effect.WRITE,
-        paths=("path",),
-    )
-    reads = [Node(id=f"n{at}", tool="query", args={"sql": "SELECT 1"}) for at in (1, 2)]
-    wrote = Node(id="n3", tool="write_file", args={"path": "a.txt", "content": {"$ref": "n1"}}, effect=Effect.WRITE)
-    specs = {"query": QUERY, "write_file": write}
-
-    def found(task: str) -> list[str]:
-        return lint(Plan(task=task, nodes=(*reads, wrote)), specs, task)
-
-    assert found("Save the names and how many they are in a.txt.") == ["n3: the file lacks $2; write content=[$1, $2]."]
-    assert found("How many are there? Save the names in a.txt.") == []

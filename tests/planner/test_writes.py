@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from shuntyard.planner.writes import merged_writes
+from shuntyard.planner.writes import completed_write, merged_writes, wanted_write
 from shuntyard.steps import Effect, Plan, ToolSpec
 
 SPECS = {
@@ -37,3 +37,26 @@ def test_a_second_write_of_a_file_adds_to_the_first() -> None:
 )
 def test_other_writes_stay(nodes: tuple[dict[str, Any], ...]) -> None:
     assert merged_writes(plan(*nodes), SPECS) == plan(*nodes)
+
+
+def asked(task: str, *nodes: dict[str, Any]) -> Plan:
+    return plan(*nodes).model_copy(update={"task": task})
+
+
+def test_the_one_file_that_is_wanted_is_written() -> None:
+    done = wanted_write(asked("Save the owls in owls.md.", {"tool": "read"}, {"tool": "read"}), SPECS)
+    assert [(node.id, node.effect, node.args) for node in done.nodes[2:]] == [
+        ("n3", "write", {"path": "owls.md", "content": {"$ref": "n2"}})
+    ]
+    assert done.nodes[2].sources == {"path": "task"}
+    for task in ("How many owls has owls.md?", "Save the owls in owls.md and the rest in rest.md."):
+        assert wanted_write(asked(task, {"tool": "read"}), SPECS) == asked(task, {"tool": "read"})
+
+
+def test_a_result_that_nothing_uses_goes_into_the_file() -> None:
+    nodes = ({"tool": "read"}, write("owls.md", {"$ref": "n1"}), {"tool": "read"})
+    whole = completed_write(asked("Save the owls and their number in owls.md.", *nodes), SPECS)
+    assert [node.id for node in whole.nodes] == ["n1", "n3", "n2"]
+    assert whole.nodes[-1].args["content"] == [{"$ref": "n1"}, {"$ref": "n3"}]
+    question = asked("How many owls? Save them in owls.md.", *nodes)
+    assert completed_write(question, SPECS) == question

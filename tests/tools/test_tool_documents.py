@@ -100,6 +100,8 @@ async def test_a_product_of_joined_rows_is_added_up(workspace: Path, call: Call,
     [
         ("How much did the shops in the North sell?", "- 'north' is in sales.shop"),
         ("How much is due?", "- 'due' is in sales.state"),
+        ("What dues are there, and what pays?", "- 'due' is in sales.state"),
+        ("What paying shops are there?", ""),
         ("Which shop sells most?", ""),
         ("How much did the northern shop sell?", ""),
     ],
