@@ -31,7 +31,7 @@ class Case(Frozen):
     def digest(self) -> str:
         """Hash of all that could change the result: a changed case is another case, and runs again."""
         text = json.dumps(self.model_dump(), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
     @property
     def split(self) -> Split:

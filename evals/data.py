@@ -12,6 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -183,7 +184,9 @@ def _packed(source: DataSource, file: str) -> _Found | None:
     return None
 
 
+@lru_cache
 def _versioned(package: str) -> str:
+    """Name and version of what carries a package; asking for it reads every installed distribution."""
     from importlib.metadata import packages_distributions, version
 
     names = packages_distributions().get(package, [])
