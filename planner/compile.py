@@ -15,7 +15,7 @@ from ..steps import Hint, Node, Plan, StepResult, ToolSpec
 from .grammar import grammar
 from .lines import write
 from .lint import absent, expected, lint
-from .mend import elsewhere, mended, whole_months, without_echoes, without_measures, without_misses
+from .mend import elsewhere, mended, whole_months, with_named, without_echoes, without_measures, without_misses
 from .narrow import narrowed
 from .needed import needed
 from .prompt import linked, messages
@@ -255,6 +255,8 @@ class LineCompiler:
         """Return ``plan`` with what the checks spell out put right and calls that change nothing left out."""
         if problems(plan, self._specs):
             return plan
+        if not job.kept:
+            plan = with_named(plan, job.brief)
         shapes: dict[str, Shape] = {}
         for id in [node.id for node in plan.nodes]:
             if plan.node(id) not in job.kept:

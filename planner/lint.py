@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..steps import Effect, Node, Plan, ToolSpec
 from .lines import write_value
+from .mend import LINK
 from .repair import literals
 from .targets import targets
 from .values import parents, parts_in
@@ -123,7 +124,7 @@ _EQUAL = re.compile(r"(?i)\b([\w.]+)\s*=\s*'([^'%]+)'")
 def _invented(plan: Plan, known: str) -> Iterator[str]:
     """A condition on a value of the data that the task says nothing of."""
     said = plan.task.casefold()
-    linked = {value.casefold() for value, _ in _LINK.findall(known)}
+    linked = {value.casefold() for value, _ in LINK.findall(known)}
     for node in plan.nodes:
         for _, text in literals(dict(node.args), ""):
             for column, value in _EQUAL.findall(text) if isinstance(text, str) else ():
@@ -140,14 +141,11 @@ def _values(known: str, column: str) -> set[str]:
     return {value.casefold() for some in found for value in re.findall(r"'([^']+)'", "".join(some))}
 
 
-_LINK = re.compile(r"^- '(.+?)' is in ([\w.\", ]+)$", re.MULTILINE)
-
-
 def _unasked(plan: Plan, known: str) -> Iterator[str]:
     """A value that the task names, of a table that a line reads, and that no line asks for or lists."""
     texts = [text for node in plan.nodes for _, text in literals(dict(node.args), "") if isinstance(text, str)]
     told = "\n".join(texts)
-    for value, places in _LINK.findall(known):
+    for value, places in LINK.findall(known):
         for place in places.split(", "):
             table, _, column = place.rpartition(".")
             reading = [text for text in texts if re.search(rf"(?i)\b(from|join)\s+\"?{re.escape(table)}\b", text)]

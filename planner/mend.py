@@ -40,6 +40,8 @@ def mended(node: Node, spec: ToolSpec, problems: Sequence[str]) -> Node:
     return node if args == node.args else node.model_copy(update={"args": args})
 
 
+LINK = re.compile(r"^- '(.+?)' is in ([\w.\", ]+)$", re.MULTILINE)
+"""How a toolset's links tell where a value stands."""
 _MONTHS = "january february march april may june july august september october november december".split()
 
 
@@ -51,6 +53,49 @@ def whole_months(node: Node, spec: ToolSpec, task: str) -> Node:
     swaps = [(rf"([\w.]+)\s*=\s*'(\d{{4}}-{at:02d})-01'", r"strftime(\1, '%Y-%m') = '\2'") for at in said]
     args = {name: _swapped(value, swaps) if name in spec.binds else value for name, value in node.args.items()}
     return node if args == node.args else node.model_copy(update={"args": args})
+
+
+def with_named(plan: Plan, known: str) -> Plan:
+    """Return ``plan`` with the conditions added on values that its task names and no line asks for.
+
+    Only where one column of a table that a line reads has the value, and the line has no alias and no ``OR``: a
+    value that the data has and the task names is hardly ever named for nothing.
+    """
+    told = "\n".join(_texts(node) for node in plan.nodes)
+    for value, places in LINK.findall(known):
+        if value.casefold() in told.casefold() or "'" in value:
+            continue
+        for table, _, column in (place.rpartition(".") for place in places.split(", ")):
+            grouped = re.search(rf"(?i)\bgroup by\b.*\b{re.escape(column)}\b", told)
+            nodes = tuple(_conditioned(node, table, column, value) for node in plan.nodes)
+            if not grouped and nodes != plan.nodes:
+                plan = plan.model_copy(update={"nodes": nodes})
+                break
+    return plan
+
+
+def _texts(node: Node) -> str:
+    return "\n".join(str(text) for _, text in literals(dict(node.args), "") if isinstance(text, str))
+
+
+def _conditioned(node: Node, table: str, column: str, value: str) -> Node:
+    """A statement that reads ``table`` with one more condition; other nodes as they are."""
+    sql = node.args.get("sql")
+    text = sql if isinstance(sql, str) else ""
+    reads = re.search(
+        rf"(?i)\b(?:from|join)\s+{re.escape(table)}\b(?!\s+(?:as\b|(?!where|join|on|group|order|limit|having)\w))", text
+    )
+    if not reads or re.search(r"(?i)\bor\b|\bunion\b|\(\s*select\b", text):
+        return node
+    condition = f"{table}.{column} = '{value}'"
+    where = re.search(r"(?i)\bwhere\b", text)
+    if where:
+        text = f"{text[: where.end()]} {condition} AND{text[where.end() :]}"
+    else:
+        end = re.search(r"(?i)\s*(?:\bgroup by\b|\border by\b|\blimit\b|\bhaving\b|;?\s*$)", text)
+        at = end.start() if end else len(text)
+        text = f"{text[:at]} WHERE {condition}{text[at:]}"
+    return node.model_copy(update={"args": {**node.args, "sql": text}})
 
 
 def without_measures(node: Node, spec: ToolSpec, known: str) -> Node:

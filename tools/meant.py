@@ -21,6 +21,7 @@ def settle(statement: Statement, found: Mapping[str, Mapping[str, str]]) -> None
     statement.compare_as_text()
     statement.unquote_values({column.lower() for columns in found.values() for column in columns})
     _columns(statement, found)
+    _constants(statement, found)
     _sums(statement)
 
 
@@ -88,6 +89,21 @@ def _longer(name: str, columns: Sequence[tuple[str, str]]) -> tuple[str, str] | 
     """The only column whose name begins with ``name`` as a word (``fee``: ``fee_per_trip``)."""
     longer = [(other, kind) for other, kind in columns if other.lower().startswith(f"{name}_")]
     return longer[0] if name and len(longer) == 1 else None
+
+
+def _constants(statement: Statement, found: Mapping[str, Mapping[str, str]]) -> None:
+    """``SELECT level … WHERE level = 'ERROR'``: the rows are meant, not one text again and again."""
+    select = statement.tree
+    if not isinstance(select, exp.Select) or len(found) != 1 or len(select.expressions) != 1:
+        return
+    if any(select.args.get(part) for part in ("group", "distinct", "joins")):
+        return
+    column, where = select.expressions[0], select.args.get("where")
+    if where is None or where.find(exp.Or) or not isinstance(column, exp.Column):
+        return
+    if any(equal.this == column for equal in where.find_all(exp.EQ)):
+        names = {name.lower() for name in next(iter(found.values()))}
+        select.set("expressions", [exp.column("text") if "text" in names else exp.Star()])
 
 
 def _sums(statement: Statement) -> None:

@@ -30,13 +30,13 @@ def plan(tmp_path: Path) -> Callable[..., Any]:
     async def shape(tool: str, args: Mapping[str, Any]) -> Mapping[str, str] | None:
         return await registry.shape(tool, args, ctx)
 
-    async def compile(*answers: str, told: list[list[str]] | None = None, task: str = "x") -> Plan:
+    async def compile(*answers: str, told: list[list[str]] | None = None, task: str = "x", links: str = "") -> Plan:
         heard = [] if told is None else told
         compiler = LineCompiler(
             ScriptedModel(answers), list(registry.specs()), check=check, shape=shape,
             on_repair=lambda found: heard.append(list(found)),
         )  # fmt: skip
-        return await compiler.compile(task, brief=await registry.brief(ctx))
+        return await compiler.compile(task, brief=await registry.brief(ctx), links=links)
 
     return compile
 
@@ -149,6 +149,25 @@ async def test_a_value_that_no_row_has_is_doubted_not_refused(plan: Callable[...
     found = await plan(line, line, told=told, task="How many miles?")
     assert "boat is never 'mile' but Ada, Bob" in told[0][0] and "maybe" not in told[0][0]
     assert sql(found, "n1").endswith("boat = 'mile'")
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    [
+        ("SELECT sum(miles) FROM trips", "SELECT sum(miles) FROM trips WHERE trips.boat = 'Ada'"),
+        (
+            "SELECT day FROM trips WHERE miles > 3 LIMIT 1",
+            "SELECT day FROM trips WHERE trips.boat = 'Ada' AND miles > 3 LIMIT 1",
+        ),
+        ("SELECT sum(t.miles) FROM trips t", "SELECT sum(t.miles) FROM trips t"),
+        ("SELECT boat, sum(miles) FROM trips GROUP BY boat", "SELECT boat, sum(miles) FROM trips GROUP BY boat"),
+        ("SELECT sum(miles) FROM trips WHERE boat = 'ada'", "SELECT sum(miles) FROM trips WHERE boat = 'ada'"),
+    ],
+)
+async def test_a_value_that_the_task_names_is_asked_for(plan: Callable[..., Any], written: str, right: str) -> None:
+    line = f'1. query(sql="{written}")\n'
+    links = "- 'Ada' is in trips.boat"
+    assert sql(await plan(line, line, task="How many miles did Ada make?", links=links), "n1") == right
 
 
 async def test_subqueries_and_texts_do_not_hide_where_the_list_of_columns_ends(plan: Callable[..., Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shuntyard.errors import ToolError
 from shuntyard.protocols import Ctx
 from shuntyard.steps import Bound
 from shuntyard.tools import Registry
@@ -78,10 +79,33 @@ async def test_words_asked_of_lines_are_those_of_the_texts(letters: Path, call: 
     assert await call("query", sql="SELECT count(*) FROM letters_lines WHERE line = 1") == 2
 
 
+async def test_rows_are_meant_where_only_the_condition_is_selected(workspace: Path, call: Call) -> None:
+    (workspace / "saw.log").write_text("\n".join(LINES))
+    assert await call("query", sql="SELECT source FROM saw WHERE source = 'saw-1' AND took_ms = 30") == LINES[2]
+    shops = await call("query", sql="SELECT shop FROM sales WHERE shop = 'south'")
+    assert shops == [{"id": 2, "shop": "south", "state": "due", "day": "2024-02-03", "amount": 4.2}]
+    assert await call("query", sql="SELECT DISTINCT shop FROM sales WHERE shop = 'south'") == "south"
+
+
 async def test_a_day_is_found_in_the_only_time(workspace: Path, call: Call) -> None:
     (workspace / "saw.log").write_text("\n".join(LINES))
     assert await call("query", sql="SELECT date FROM saw WHERE took_ms = 30") == "2024-05-03"
     assert await call("query", sql="SELECT count(*) FROM saw s WHERE s.day >= '2024-05-06'") == 2
+
+
+async def test_the_beginning_of_a_columns_name_is_that_column(workspace: Path, call: Call) -> None:
+    (workspace / "b.csv").write_text("kind,price_per_kg,size_cm,size_kg\nx,5,1,2\ny,7,1,3\n")
+    assert await call("query", sql="SELECT price FROM b WHERE kind = 'x'") == 5
+    assert await call("query", sql="SELECT b.kind, sum(price) AS price FROM b GROUP BY kind ORDER BY kind LIMIT 1") == [
+        {"kind": "x", "price": 5}
+    ]
+    with pytest.raises(ToolError, match="there is no column size"):
+        await call("query", sql="SELECT size FROM b")
+
+
+async def test_a_day_that_is_called_after_itself(workspace: Path, call: Call) -> None:
+    sql = "SELECT strftime(date, '%m') AS date, count(*) AS n FROM sales GROUP BY 1 ORDER BY 1"
+    assert await call("query", sql=sql) == [{"date": "01", "n": 1}, {"date": "02", "n": 2}]
 
 
 @pytest.mark.parametrize(
