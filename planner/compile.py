@@ -123,8 +123,8 @@ class LineCompiler:
         brief = linked(brief, f"{links}\n{wanted}")
         asked = messages(task, self._list, brief=brief, hints=hints, finished=finished, reason=reason)
         role: Role = "compile" if finished is None else "replan"
-        draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list, known=brief)), role)
-        if draft.plan.refusal and len(needed(task, self._list, known=brief)) < len(self._list):
+        draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list, known=job.brief)), role)
+        if draft.plan.refusal and len(needed(task, self._list, known=job.brief)) < len(self._list):
             draft = best = await self._draft(job, asked, self._rules(job, self._list), role)
         # Without some chance a small model writes the rejected plan again, word for word.
         for turn in range(1, self._max_repairs + 1):
@@ -143,7 +143,7 @@ class LineCompiler:
                 feedback=worded(found, draft.plan.nodes[len(job.kept) :]),
             )
             job.on_node = None
-            rules = self._rules(job, needed(task, self._list, known=brief))
+            rules = self._rules(job, needed(task, self._list, known=job.brief))
             draft = await self._draft(job, again, rules, "repair", temperature=0.4 * turn)
             if not (best.rank == 1 and draft.plan.refusal) and draft.rank <= best.rank:
                 best = draft

@@ -2,7 +2,13 @@
 
 import pytest
 
+from shuntyard.planner.compile import LineCompiler
 from shuntyard.planner.targets import targets
+from shuntyard.serving.scripted import ScriptedModel
+from shuntyard.steps import Effect, ToolSpec
+
+pytestmark = pytest.mark.anyio
+READ = ToolSpec(name="look", description="Look.", parameters={"type": "object", "properties": {}})
 
 
 @pytest.mark.parametrize(
@@ -24,3 +30,19 @@ from shuntyard.planner.targets import targets
 )
 def test_files_to_write(task: str, names: str) -> None:
     assert targets(task, known="paths: birds.csv") == names.split()
+
+
+async def test_a_file_that_is_needed_may_be_written() -> None:
+    write = ToolSpec(
+        name="write_file",
+        description="Write a file.",
+        parameters={"type": "object", "properties": {"path": {"type": "string"}, "content": {}}},
+        effect=Effect.WRITE,
+        paths=("path",),
+    )
+    model = ScriptedModel(['1. write_file(path="owls.csv", content="3")\n'])
+    await LineCompiler(model, [write, READ]).compile(
+        "owls.csv should hold the owls, one in a line.", brief="paths: a.csv"
+    )
+    assert '"write_file("' in (model.requests[0].grammar or "")
+    assert "- owls.csv is to be written" in model.requests[0].messages[-1].content
