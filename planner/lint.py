@@ -210,7 +210,11 @@ def _aggregates(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
 def expected(problem: str, brief: str) -> bool:
     """True when a problem is only that a file is not there which the task names: the run is to say so."""
     gone = re.findall(r"no file ([\w/.-]*\w)", "\n".join(re.findall(r"^- there is no file .*$", brief, re.MULTILINE)))
-    return any(re.search(rf"there is no (?:table|file) '?{re.escape(name)}\b", problem) for name in gone)
+    return any(
+        re.search(rf"there is no (?:table|file) '?{re.escape(name)}\b|never '(?:[\w/.-]*/)?{re.escape(base)}'", problem)
+        for name in gone
+        for base in [name.rpartition("/")[2]]
+    )
 
 
 def absent(problems: Sequence[str], task: str, brief: str) -> str:

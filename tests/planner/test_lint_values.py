@@ -53,4 +53,6 @@ def test_values_and_tables_that_a_task_names(task: str, statements: list[str], s
 def test_a_file_that_the_task_names_and_that_is_not_there_is_no_mistake_of_the_plan() -> None:
     assert expected("query: there is no table docks.csv; the tables are boats", DATA)
     assert expected("there is no file 'cranes.csv'; did you mean boats.csv?", DATA)
+    assert expected("maybe: query: name is never 'quay/docks.csv' but boats.csv; compare with one", DATA)
+    assert not expected("maybe: query: name is never 'Bob' but Ada; compare with one", DATA)
     assert not expected("query: there is no table boots; the tables are boats", DATA)
