@@ -19,7 +19,8 @@ _RULES = f"""\
 You turn a task into calls of tools. Write numbered lines, each one call, such as 1. tool(name=value), then return and \
 the lines that answer the task.
 Rules:
-- One call for each thing that is asked for: the same tool several times for several things.
+- One call for each thing that is asked for: the same tool several times for several things, and one call alone for one \
+thing, by the one tool that fits best.
 - Take values from the task, in the form that the tool asks for. Leave out arguments that have a default unless the \
 task speaks of them.
 - $1 is the result of line 1; use it only where a later call needs that result.
@@ -122,9 +123,10 @@ LESSONS: tuple[Lesson, ...] = (
         '3. ferry_times(harbour="Ystad, Sweden", day="2021-05-04")\nreturn $1, $2, $3',
     ),
     Lesson(
-        _TREES,
-        "How much does a spruce of 20 years weigh?",
-        f'{OUTSIDE}(reason="tree_height gives heights, not weights")',
+        _SONGS,
+        "Find the concerts of Abba in 1979 and of Roxette in 1991, and what three balcony seats for Roxette cost.",
+        '1. concert_dates(artist="Abba", year=1979)\n2. concert_dates(artist="Roxette", year=1991)\n'
+        '3. ticket_price(artist="Roxette", seats=3, category="balcony")\nreturn $1, $2, $3',
     ),
     Lesson(
         _CREW,
@@ -132,17 +134,16 @@ LESSONS: tuple[Lesson, ...] = (
         '1. find_person(office="harbour master")\n2. tide_table(harbour="Varberg", day="2021-05-03")\n'
         "3. send_mail(to=$1.email, text=$2)\nreturn $3",
     ),
+    Lesson(_WORDS, "What is the population of Malta?", f'{OUTSIDE}(reason="no tool knows populations")'),
+    Lesson(
+        _TREES,
+        "How much does a spruce of 20 years weigh?",
+        f'{OUTSIDE}(reason="tree_height gives heights, not weights")',
+    ),
     Lesson(
         _HOUSE,
         "How many tiles of 20 by 30 cm does a floor of 12 square metres take, with 5% to spare?",
         "1. tile_count(floor=12, tile=[0.2, 0.3], spare=0.05)\nreturn $1",
-    ),
-    Lesson(_WORDS, "What is the population of Malta?", f'{OUTSIDE}(reason="no tool knows populations")'),
-    Lesson(
-        _SONGS,
-        "Find the concerts of Abba in 1979 and of Roxette in 1991, and what three balcony seats for Roxette cost.",
-        '1. concert_dates(artist="Abba", year=1979)\n2. concert_dates(artist="Roxette", year=1991)\n'
-        '3. ticket_price(artist="Roxette", seats=3, category="balcony")\nreturn $1, $2, $3',
     ),
 )
 SUMS: tuple[Lesson, ...] = (

@@ -16,7 +16,7 @@ _WRITING = re.compile(
     r"\b(writ|sav|stor|put|creat|export|produc|generat|record|append|add|not(e|ing) down|report|dump|output|make|making"
     r"|prepar|compil|document|fil(e|l) |copy|draft|log (it|them|this))"
 )
-_FILE = re.compile(r"\b[\w-]+\.[a-z]{2,5}\b")
+_FILE = re.compile(r"(?<![\w@./:-])[\w-]+\.[a-z]{2,5}\b(?![@/])")
 _CONDITION = re.compile(
     r"\b(if|whether|unless|otherwise|else|depend|in case|or|when|compare|more than|less than|fewer than|(larg|high|low|"
     r"small|bigg|great|long|short|old|young|warm|cold|fast|slow|cheap)\w*er|exceed\w*|above|below|over|under|at least|"

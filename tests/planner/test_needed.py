@@ -50,3 +50,4 @@ def test_a_file_is_written_when_it_is_a_new_one() -> None:
     task = "How many owls are there in owls.csv, and which?"
     assert "write_file" in [each.name for each in needed(task, SPECS)]
     assert "write_file" not in [each.name for each in needed(task, SPECS, known="- owls (owls.csv, 3 rows)")]
+    assert "write_file" not in [each.name for each in needed("How many owls are with lo@example.org?", SPECS)]
