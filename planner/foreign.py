@@ -19,7 +19,7 @@ _RULES = f"""\
 You turn a task into calls of tools. Write numbered lines, each one call, such as 1. tool(name=value), then return and \
 the lines that answer the task.
 Rules:
-- One call for each thing that is asked for: the same tool several times for several things, and one call alone for one \
+- One call for each thing that is asked for: the same tool several times for several things, one call alone for one \
 thing, by the one tool that fits best.
 - Take values from the task, in the form that the tool asks for. Leave out arguments that have a default unless the \
 task speaks of them.
