@@ -61,7 +61,7 @@ async def test_a_right_plan_of_the_planner(case: Case, lines: str, tmp_path: Pat
 async def test_the_planner_is_shown_the_tools_of_the_suite(tmp_path: Path) -> None:
     model = ScriptedModel([AVERAGE])
     await solved("planner", HOW_MUCH, model, tmp_path)
-    shown = model.requests[0].messages[0].content
+    shown = model.requests[0].messages[-1].content
     offered = ("search(", "calculator(", "choose(", "query(", "write_file(")
     assert [name for name in offered if f"\n{name}" in shown] == ["search(", "calculator(", "choose("]
 
