@@ -112,7 +112,9 @@ def _unread(plan: Plan, known: str) -> Iterator[str]:
     for table, path in _TABLE.findall(known):
         files.setdefault(path.casefold().rsplit("/", 1)[-1], []).append(table)
     for file, tables in files.items():
-        said = [table for table in tables if len(table) >= 5 and re.search(rf"\b{re.escape(table)}s?\b", task)]
+        said = [
+            table for table in tables if len(table) >= 5 and re.search(rf"\b{re.escape(table)}(?:s|ed|ing)?\b", task)
+        ]
         if not (said or file in task) or any(re.search(rf"\b{re.escape(name)}", told) for name in (*tables, file)):
             continue
         yield f"the task speaks of {file if file in task else said[0]}, but no line reads it; add a line for it."

@@ -33,6 +33,7 @@ def doubts(task: str, *statements: str) -> list[str]:
         ("Count each kind, yawl and others", ["SELECT kind, count(*) FROM boats GROUP BY kind"], ""),
         ("How deep is it by harbour.json, a yawl?", ["SELECT count(*) FROM boats WHERE kind = 'yawl'"], "harbour.json"),
         ("How deep is the harbour?", ["SELECT depth FROM harbour"], ""),
+        ("How many are harboured?", ["SELECT count(*) FROM boats"], "speaks of harbour, but no line reads it"),
         (
             "How many boats?",
             ["SELECT count(*) FROM boats WHERE kind = 'sloop'"],
