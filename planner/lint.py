@@ -199,7 +199,9 @@ def _aggregates(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
             return
     for id, text in sql.items():
         largest = re.search(r"(?i)\bmax\((\w[\w.]*)\).*\bgroup by\b", text)
-        if largest and re.search(r"\b(most|biggest|largest|highest|best)\b", plan.task.casefold()):
+        # "The longest of each group" is what max(...) with GROUP BY gives.
+        each = re.search(r"\b(each|every|per)\b", plan.task.casefold()) or "arg_max" in text.casefold()
+        if largest and not each and re.search(r"\b(most|biggest|largest|highest|best)\b", plan.task.casefold()):
             yield (
                 f"{id}: max({largest[1]}) is the largest single row of each group; for the group that has most in all "
                 f"use sum({largest[1]}), and end with ORDER BY 2 DESC LIMIT 1."

@@ -43,6 +43,7 @@ def doubts(task: str, *statements: str) -> list[str]:
         ("How many boats?", ["SELECT count(*) FROM boats WHERE boats.name = 'Ada'"], "does not speak of 'Ada'"),
         ("How many boats?", ["SELECT count(*) FROM boats WHERE name = 'new'"], ""),
         ("Which boat has most?", ["SELECT name, max(n) FROM boats GROUP BY name"], "use sum(n)"),
+        ("Which has most, and which is the longest of each?", ["SELECT name, max(n) FROM boats GROUP BY name"], ""),
         ("What is the longest of each?", ["SELECT name, max(n) FROM boats GROUP BY name"], ""),
     ],
 )
