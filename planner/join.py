@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..errors import ShuntyardError
 from ..messages import Message, ModelRequest
 from ..protocols import Model
 from ..steps import Plan, StepResult
 from .lines import write, write_value
+from .numbers import Numbers
 from .shown import shown
 from .values import parents
 
@@ -48,20 +50,47 @@ async def join(
 
     A refused plan is answered by its refusal, without a model call. Replanning is offered to the model only
     when a step failed: small models take every way out that they are shown. Results are quoted line by
-    line; nothing in them can end the quotation.
+    line; nothing in them can end the quotation. An answer that says a number of its own is asked for again,
+    once, under a grammar that has only the numbers of the results and the task.
     """
     if plan.refusal:
         return Joined(plan.refusal)
     offer = may_replan and any(result.status == "failed" for result in results.values())
-    request = ModelRequest(
-        messages=_messages(task, plan, results, offer=offer),
-        role="join",
-        max_tokens=_MAX_TOKENS,
-        grammar=_grammar(offer=offer),
-    )
-    completion = await model.complete(request)
+    messages = _messages(task, plan, results, offer=offer)
+    completion = await model.complete(_request(messages, _grammar(offer=offer)))
     joined = _read(completion.text, offer=offer)
-    return joined if joined.replan else Joined(_grounded(joined.answer, plan, results))
+    if joined.replan:
+        return joined
+    numbers = _numbers(task, plan, results)
+    answer = await _true(model, messages, joined.answer, numbers) if numbers.strangers(joined.answer) else joined.answer
+    return Joined(_grounded(answer, plan, results))
+
+
+def _request(messages: tuple[Message, ...], grammar: str) -> ModelRequest:
+    return ModelRequest(messages=messages, role="join", max_tokens=_MAX_TOKENS, grammar=grammar)
+
+
+def _numbers(task: str, plan: Plan, results: Mapping[str, StepResult]) -> Numbers:
+    """The numbers that an answer may say: of the results, last ones first, of failures, calls and the task."""
+    ends = [results[node.id] for node in reversed(plan.nodes) if node.id in results]
+    found = [result.failure.message if result.failure is not None else result.value for result in ends]
+    return Numbers([*found, task, *(dict(node.args) for node in plan.nodes)])
+
+
+async def _true(model: Model, messages: tuple[Message, ...], answer: str, numbers: Numbers) -> str:
+    """Return ``answer`` without the numbers that it made up, asked for again; what stays is marked."""
+    wrong = ", ".join(numbers.strangers(answer))
+    told = f"{wrong} stands in no result. Write the answer again and copy every number from the RESULTS."
+    again = (*messages, Message(role="assistant", content=f"ANSWER: {answer}"), Message(role="user", content=told))
+    grammar = _numbered(numbers.grammar()) if numbers.grammar() else _grammar(offer=False)
+    try:
+        completion = await model.complete(_request(again, grammar))
+        answer = _read(completion.text, offer=False).answer
+    except ShuntyardError:
+        # The first answer is paid for; that a second cannot be must not lose it.
+        pass
+    left = numbers.strangers(answer)
+    return f"{answer} (In no result: {', '.join(left)}.)" if left else answer
 
 
 def _messages(task: str, plan: Plan, results: Mapping[str, StepResult], *, offer: bool) -> tuple[Message, ...]:
@@ -79,6 +108,15 @@ def _messages(task: str, plan: Plan, results: Mapping[str, StepResult], *, offer
 def _grammar(*, offer: bool) -> str:
     ways = '( "ANSWER: " | "REPLAN: " )' if offer else '"ANSWER: "'
     return f'root ::= {ways} line ( "\\n" line ){{0,40}}\nline ::= [^ \\n\\r] [^\\n\\r]*\n'
+
+
+def _numbered(numbers: str) -> str:
+    """A grammar of answers in which every run of digits is one of ``numbers``."""
+    return (
+        'root ::= "ANSWER: " line ( "\\n" line ){0,40}\n'
+        "line ::= ( number? [^0-9\\n\\r] )+ number? | number\n"
+        f"number ::= {numbers}\n"
+    )
 
 
 def _read(text: str, *, offer: bool) -> Joined:

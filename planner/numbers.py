@@ -1,0 +1,82 @@
+"""Numbers of an answer held to the numbers that it was made from.
+
+Small models drop or repeat a digit while they copy (3,966 for 396). A number that is neither in the results nor
+in the task, not even rounded, was made up, whatever sentence stands around it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+_NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?")
+_COUNTED = 12
+"""Whole numbers up to this may number or count the items of an answer."""
+_MOST = 200
+"""Numbers that a grammar offers; each is a way that the sampler follows."""
+
+
+class Numbers:
+    """The numbers that an answer may say, in the order of their sources."""
+
+    def __init__(self, sources: Iterable[Any]) -> None:
+        """Collect the numbers of ``sources``: JSON data or texts; a list also gives its length."""
+        self.written = tuple(dict.fromkeys(text for source in sources for text in _numbers(source)))
+        self.values = tuple(dict.fromkeys(_value(text)[0] for text in self.written))
+
+    def strangers(self, answer: str) -> tuple[str, ...]:
+        """The numbers of ``answer``, as written, that no source has: exactly, rounded, in percent or in thousands."""
+        found = dict.fromkeys(match[0] for match in _NUMBER.finditer(answer))
+        return tuple(text for text in found if not self._holds(*_value(text)))
+
+    def grammar(self) -> str:
+        """GBNF of an expression that writes one of the numbers, or "" when they are too many."""
+        ways: dict[str, None] = {}
+        for text in self.written:
+            value, places = _value(text)
+            ways[text] = None
+            ways.update(dict.fromkeys(f"{value:.{fewer}f}" for fewer in range(min(places, 3))))
+            if value >= 1000:
+                ways[f"{value:,}"] = None
+        ways.update(dict.fromkeys(str(number) for number in range(_COUNTED + 1)))
+        return " | ".join(f'"{text}"' for text in ways) if len(ways) <= _MOST else ""
+
+    def _holds(self, said: Decimal, places: int) -> bool:
+        if places == 0 and said <= _COUNTED:
+            return True
+        room = Decimal("0.51").scaleb(-places)
+        return any(abs(said - known) <= room for value in self.values for known in _scaled(value))
+
+
+def _scaled(value: Decimal) -> Iterator[Decimal]:
+    """``value`` and how else it may be said: a share in percent; thousands, millions and billions."""
+    yield value
+    if value <= 10:
+        yield value * 100
+    for power in (3, 6, 9):
+        if value >= 10**power:
+            yield value.scaleb(-power)
+
+
+def _numbers(value: Any) -> Iterator[str]:
+    if isinstance(value, (bool, type(None))):
+        return
+    if isinstance(value, (int, float)):
+        yield f"{abs(Decimal(str(value))):f}"
+    elif isinstance(value, str):
+        yield from (match[0] for match in _NUMBER.finditer(value))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _numbers(key)
+            yield from _numbers(item)
+    elif isinstance(value, (list, tuple)):
+        yield str(len(value))
+        for item in value:
+            yield from _numbers(item)
+
+
+def _value(text: str) -> tuple[Decimal, int]:
+    """The number that ``text`` writes, and its decimal places."""
+    return Decimal(text.replace(",", "")), len(text.partition(".")[2])
