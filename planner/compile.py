@@ -23,6 +23,8 @@ from .ratio import turned
 from .reader import LineReader
 from .repair import Shape, dressed, planned, worded
 from .shapes import bare, selecting, unmet
+from .shots import choose_shots
+from .superfluous import without_superfluous
 from .targets import targets
 from .validate import problems
 from .writes import completed_write, merged_writes, wanted_write
@@ -263,6 +265,8 @@ class LineCompiler:
                 plan = await self._mended_node(plan, plan.node(id), job, shapes)
             shapes[id] = await self._shape_of(plan.node(id), shapes)
         plan = without_echoes(plan, self._specs)
+        if not (job.kept or choose_shots(self._list)):
+            plan = without_superfluous(plan, self._specs)
         told = {node.id: await self._told(node, plan, job, shapes) for node in plan.nodes if node not in job.kept}
         plan = without_misses(plan, told)
         plan = wanted_write(merged_writes(plan, self._specs), self._specs, job.brief)
