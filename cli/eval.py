@@ -7,6 +7,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -212,6 +213,28 @@ def report(
         out.result_json({"html": str(page), "markdown": str(text), "runs": [eval_text.log_json(log) for log in logs]})
     else:
         out.result(f"{page}\n{text}")
+    return 0
+
+
+@app.command()
+@takes(Options)
+def export(
+    options: Options,
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="None takes the newest of each kind.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the logs go.")] = Path("logs"),
+) -> int:
+    """Write runs as logs of inspect_ai, for its viewer (`inspect view --log-dir DIR`)."""
+    if find_spec("inspect_ai") is None:
+        raise UsageError("logs of inspect_ai need inspect_ai; run `pip install 'shuntyard[inspect]'`.")
+    from ..evals.inspect_log import export as write
+
+    written = [str(write(log, folder)) for log in _logs(options.settings(), runs or [])]
+    if options.json:
+        out.result_json({"logs": written})
+    else:
+        out.result("\n".join(written))
     return 0
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,17 @@ def test_a_report_is_written(call: Call, serve: Serve, folder: Path) -> None:
     body = call("eval", "report", "--out", "pages", "--json").json
     assert "sums" in Path(body["markdown"]).read_text() and "<html" in Path(body["html"]).read_text()[:500].lower()
     assert body["runs"][0]["figures"][-1]["cases"] == 12
+
+
+def test_runs_become_logs_of_inspect_ai(call: Call, serve: Serve, folder: Path) -> None:
+    serve(adds)
+    put(folder)
+    call("eval", "run", "sums.jsonl", "--scorer", "number")
+    done = call("eval", "export", "--out", "logs", "--json")
+    if find_spec("inspect_ai") is None:
+        assert done.code == 2 and "pip install 'shuntyard[inspect]'" in done.err
+    else:
+        assert [Path(path).suffix for path in done.json["logs"]] == [".eval"]
 
 
 @pytest.mark.parametrize(
