@@ -27,7 +27,7 @@ from .shots import choose_shots
 from .superfluous import without_superfluous
 from .targets import targets
 from .validate import problems
-from .writes import completed_write, merged_writes, wanted_write
+from .writes import completed_write, merged_writes, wanted_write, without_unasked
 
 Check = Callable[[str, Mapping[str, Any]], Awaitable[list[str]]]
 """Problems of a planned call that only its tool can see, worded for a model."""
@@ -269,7 +269,8 @@ class LineCompiler:
             plan = without_superfluous(plan, self._specs)
         told = {node.id: await self._told(node, plan, job, shapes) for node in plan.nodes if node not in job.kept}
         plan = without_misses(plan, told)
-        plan = wanted_write(merged_writes(plan, self._specs), self._specs, job.brief)
+        plan = without_unasked(merged_writes(plan, self._specs), self._specs, job.brief)
+        plan = wanted_write(plan, self._specs, job.brief)
         return completed_write(plan, self._specs, job.brief)
 
     async def _mended_node(self, plan: Plan, node: Node, job: _Task, shapes: dict[str, Shape]) -> Plan:

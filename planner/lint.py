@@ -12,6 +12,7 @@ from .mend import LINK
 from .repair import literals
 from .targets import targets
 from .values import parents, parts_in
+from .writes import missing
 
 _COMMON = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "12", "24", "60", "100", "365", "1000", "3600"}
 _NUMBER = re.compile(r"(?<![\w.$])\d+(?:\.\d+)?(?![\w.])")
@@ -213,10 +214,9 @@ def _aggregates(plan: Plan, specs: Mapping[str, ToolSpec]) -> Iterator[str]:
 
 def expected(problem: str, brief: str) -> bool:
     """True when a problem is only that a file is not there which the task names: the run is to say so."""
-    gone = re.findall(r"no file ([\w/.-]*\w)", "\n".join(re.findall(r"^- there is no file .*$", brief, re.MULTILINE)))
     return any(
         re.search(rf"there is no (?:table|file) '?{re.escape(name)}\b|never '(?:[\w/.-]*/)?{re.escape(base)}'", problem)
-        for name in gone
+        for name in missing(brief)
         for base in [name.rpartition("/")[2]]
     )
 

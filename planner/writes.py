@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,30 @@ def merged_writes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
         kept[place] = merged
         nodes.append(merged)
     return plan.model_copy(update={"nodes": tuple(nodes)})
+
+
+def without_unasked(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> Plan:
+    """Return ``plan`` without writes of a file that its task wants read and the data (``known``) does not have.
+
+    To make up the file that a person asks about would hide that it is missing.
+    """
+    wanted = set(targets(plan.task))
+    used = {parent for node in plan.nodes for parent in parents(node)}
+    gone = {
+        node.id
+        for node in plan.nodes
+        if node.id not in used
+        and (place := _place(node, specs.get(node.tool))) is not None
+        and place[1] in missing(known) - wanted
+    }
+    left = tuple(node for node in plan.nodes if node.id not in gone)
+    return plan.model_copy(update={"nodes": left}) if gone and left else plan
+
+
+def missing(known: str) -> set[str]:
+    """Return the files that the data (``known``) says are not there although the task names them."""
+    lines = re.findall(r"^- there is no file .*$", known, re.MULTILINE)
+    return {name for line in lines for name in re.findall(r"no file ([\w/.-]*\w)", line)}
 
 
 def wanted_write(plan: Plan, specs: Mapping[str, ToolSpec], known: str = "") -> Plan:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from shuntyard.planner.writes import completed_write, merged_writes, wanted_write
+from shuntyard.planner.writes import completed_write, merged_writes, wanted_write, without_unasked
 from shuntyard.steps import Effect, Plan, ToolSpec
 
 SPECS = {
@@ -60,3 +60,18 @@ def test_a_result_that_nothing_uses_goes_into_the_file() -> None:
     assert whole.nodes[-1].args["content"] == [{"$ref": "n1"}, {"$ref": "n3"}]
     question = asked("How many owls? Save them in owls.md.", *nodes)
     assert completed_write(question, SPECS) == question
+
+
+@pytest.mark.parametrize(
+    ("task", "left"),
+    [
+        ("Add up the sizes in cellar.csv.", 1),
+        ("Put the sum of the sizes into cellar.csv.", 2),
+        ("Which sizes does attic.csv have?", 2),
+    ],
+)
+def test_a_missing_file_that_is_to_be_read_is_not_made_up(task: str, left: int) -> None:
+    drafted = plan({"tool": "read"}, write("cellar.csv", {"$ref": "n1"})).model_copy(update={"task": task})
+    known = "- there is no file cellar.csv" if "cellar" in task else "- there is no file attic.csv"
+    assert len(without_unasked(drafted, SPECS, known).nodes) == left
+    assert without_unasked(drafted, SPECS, "").nodes == drafted.nodes
