@@ -10,12 +10,13 @@ from ..plugins import lazy
 if TYPE_CHECKING:
     from .agent import Agent
     from .forecast import Forecast
+    from .node import as_node
     from .sinks import JsonlSink
     from .stream import QueueSink
 
-__all__ = ["Agent", "Forecast", "JsonlSink", "QueueSink"]
+__all__ = ["Agent", "Forecast", "JsonlSink", "QueueSink", "as_node"]
 
 __getattr__ = lazy(
     __name__,
-    {"Agent": ".agent", "Forecast": ".forecast", "JsonlSink": ".sinks", "QueueSink": ".stream"},
+    {"Agent": ".agent", "Forecast": ".forecast", "JsonlSink": ".sinks", "QueueSink": ".stream", "as_node": ".node"},
 )

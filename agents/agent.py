@@ -15,6 +15,7 @@ from ..protocols import Approver, Model, Sink, Tool
 from ..settings import Settings
 from ..settings import load as load_settings
 from ..steps import Limits, Plan, RunResult
+from ..tools.langchain import LangChainTool, is_langchain
 from ..tools.spec import tool as as_tool
 from .forecast import Forecast, forecast
 from .phases import Progress
@@ -30,8 +31,8 @@ MAX_WORDS = 20_000
 class Agent:
     """Runs tasks: plans them with a model, runs the plan's calls in parallel, answers, remembers.
 
-    ``tools`` are typed functions (decorated with ``@tool`` or plain) beside the built-in ones. ``model``
-    is a name, or any object that keeps the Model protocol. Without an ``approver``, calls that need a
+    ``tools`` are typed functions (decorated with ``@tool`` or plain) and LangChain's, beside the built-in
+    ones. ``model`` is a name, or any object that keeps the Model protocol. Without an ``approver``, calls that need a
     person leave the run waiting. An agent may run many tasks, also at once; as a context manager it
     keeps the database open between them.
 
@@ -187,7 +188,7 @@ class Agent:
 def _tool(item: Tool | Callable[..., Any]) -> Tool:
     if hasattr(item, "spec"):
         return cast("Tool", item)
-    return as_tool(item)
+    return LangChainTool(item) if is_langchain(item) else as_tool(item)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -51,4 +51,5 @@ def build_graph(phases: Phases, learn: Callable[[], Awaitable[None]]) -> Any:
     graph.add_conditional_edges("work", after_work)
     graph.add_conditional_edges("join", after_join)
     graph.add_edge("learn", END)
-    return graph.compile()
+    # Also inside another graph: its checkpoints would only repeat, and could not store, what the journal has.
+    return graph.compile(checkpointer=False)

@@ -11,17 +11,23 @@ from types import ModuleType
 
 from ..errors import ShuntyardError, UsageError
 from ..protocols import Tool
+from .langchain import LangChainTool, is_langchain
 from .spec import FunctionTool
 
 
 def load_tools(source: str) -> list[Tool]:
-    """Return the ``@tool`` functions of ``FILE.py`` or ``pkg.module``, in the order they are written.
+    """Return the tools of ``FILE.py`` or ``pkg.module``, ours and LangChain's, in the order they are written.
 
     Runs the file or imports the module: name only code you trust. Raises UsageError when it is not
     there, does not run, or has no tools.
     """
     module = _from_file(source) if source.endswith(".py") or "/" in source else _from_module(source)
-    tools: dict[int, Tool] = {id(item): item for item in vars(module).values() if isinstance(item, FunctionTool)}
+    tools: dict[int, Tool] = {}
+    for item in vars(module).values():
+        if isinstance(item, FunctionTool | LangChainTool):
+            tools[id(item)] = item
+        elif is_langchain(item):
+            tools[id(item)] = LangChainTool(item)
     if not tools:
         raise UsageError(f"{source!r} has no tools; put @tool (from shuntyard import tool) above a typed function.")
     return list(tools.values())
