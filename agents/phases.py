@@ -10,7 +10,9 @@ from ..errors import ArgumentsInvalid, PlanInvalid, PolicyDenied, ShuntyardError
 from ..events import Answered, NodePlanned, Planned, Recalled, Repaired, Replanned
 from ..messages import Usage
 from ..planner.compile import LineCompiler
-from ..planner.join import join
+from ..planner.join import join, marked
+from ..planner.prompt import linked
+from ..planner.react import ReactPlanner
 from ..planner.schedule import Scheduler
 from ..planner.targets import targets
 from ..planner.validate import complete, problems
@@ -36,6 +38,8 @@ from .rooms import Rooms
 
 _STOPS: tuple[RunStatus, ...] = ("spent", "doubt", "waiting", "denied")
 """Statuses of nodes that end a run before its join, the gravest first."""
+_MAX_STEPS = 12
+"""Calls that a planner of single steps may make."""
 
 
 @dataclass(slots=True)
@@ -55,6 +59,8 @@ class Progress:
     """Why the plan is to be extended."""
     final: bool = False
     """The plan is not extended any more."""
+    said: str = ""
+    """The answer, where the planner itself gave it."""
     status: RunStatus = "running"
     failure: Failure | None = None
 
@@ -68,6 +74,7 @@ class Phases:
         self._handle = handle
         self._ctx = ctx
         self.progress = progress
+        self._stepper: ReactPlanner | None = None
 
     async def recall(self) -> None:
         """Look for earlier tasks like this one."""
@@ -119,6 +126,8 @@ class Phases:
         progress = self.progress
         assert progress.plan is not None
         plan = progress.plan
+        if self._stepping(plan):
+            return
         may_replan = plan.revision < self._ctx.limits.max_replans and plan.origin != "person" and not progress.final
         if may_replan and (broken := self._broken(plan)):
             self._extend(plan, broken)
@@ -144,6 +153,18 @@ class Phases:
         unsaid = [name for name in gone if f"no file {name}".casefold() not in joined.answer.casefold()]
         note = "".join(f" There is no file {name}." for name in unsaid if name not in targets(progress.task))
         self._answer(plan, joined.answer + note)
+
+    def _stepping(self, plan: Plan) -> bool:
+        """Whether the run goes on, or is answered, by the planner that decides on one call at a time."""
+        progress = self.progress
+        if self._rooms.settings.planner != "react" or plan.origin == "person" or progress.final:
+            return False
+        if progress.said:
+            # A call that failed was seen and, where it mattered, made again; what counts is what the answer rests on.
+            done = tuple(node for node in plan.nodes if progress.results[node.id].ok)
+            progress.plan = plan.model_copy(update={"nodes": done}) if done else plan
+            self._answer(progress.plan, marked(progress.said, progress.task, plan, progress.results))
+        return True
 
     async def learn(self, usage: Usage, cost: Any) -> None:
         """Keep the trajectory for later tasks, when it went well."""
@@ -174,6 +195,8 @@ class Phases:
             plan = progress.recorded[revision]
         elif progress.given is not None and earlier is None:
             plan = await self._check_given(progress.given)
+        elif rooms.settings.planner == "react":
+            plan = await self._step(revision, earlier)
         else:
             plan = await self._write(revision, offer, earlier)
         rooms.runs.save_plan(ctx.run, redacted(plan, rooms.redactor))
@@ -195,16 +218,13 @@ class Phases:
         def on_repair(found: Sequence[str]) -> None:
             ctx.emit(Repaired(run=ctx.run, at=now(), problems=tuple(found)))
 
-        async def check(tool: str, args: Mapping[str, Any]) -> list[str]:
-            return await rooms.tools.check(tool, args, ctx)
-
         async def shape(tool: str, args: Mapping[str, Any]) -> Mapping[str, str] | None:
             return await rooms.tools.shape(tool, args, ctx)
 
         compiler = LineCompiler(
             self._model("compile", revision),
             list(rooms.specs.values()),
-            check=check,
+            check=self._check,
             shape=shape,
             on_repair=on_repair,
         )
@@ -218,6 +238,27 @@ class Phases:
             reason=progress.reason,
         )
         return plan.model_copy(update={"revision": revision})
+
+    async def _step(self, revision: int, earlier: tuple[Plan, dict[str, StepResult]] | None) -> Plan:
+        """Have the next call decided; without one the plan stays as it is, and the run has its answer or its end."""
+        progress, ctx, rooms = self.progress, self._ctx, self._rooms
+        plan, results = earlier if earlier is not None else (Plan(task=progress.task, nodes=()), {})
+        if len(plan.nodes) >= _MAX_STEPS:
+            progress.final = True
+            return plan
+        if self._stepper is None:
+            self._stepper = ReactPlanner(list(rooms.specs.values()), check=self._check)
+        data = linked(await self._brief(), await rooms.tools.links(progress.task, ctx))
+        step = await self._stepper.step(self._model("compile", revision), plan, data=data, results=results)
+        if isinstance(step, str):
+            progress.said = step
+            return plan
+        if not step.refusal:
+            ctx.emit(NodePlanned(run=ctx.run, at=now(), node=step.nodes[-1]))
+        return step.model_copy(update={"revision": revision})
+
+    async def _check(self, tool: str, args: Mapping[str, Any]) -> list[str]:
+        return await self._rooms.tools.check(tool, args, self._ctx)
 
     async def _brief(self) -> str:
         brief = await self._rooms.tools.brief(self._ctx)

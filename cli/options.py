@@ -73,6 +73,10 @@ class RunOptions(ToolOptions):
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="NAME", help="Model for every role; else the router chooses.")
     ] = None
+    planner: Annotated[
+        str | None,
+        typer.Option("--planner", metavar="dag|react", help="Plan the whole task, or decide on one call at a time."),
+    ] = None
     approve: Annotated[
         list[str] | None, typer.Option("--approve", metavar="TOOL", help="Answer yes when this tool asks; repeatable.")
     ] = None
@@ -94,6 +98,7 @@ class RunOptions(ToolOptions):
         return {
             **ToolOptions.overrides(self),
             "model": self.model,
+            "planner": self.planner,
             "approve": ("*",) if self.yes else _added("approve", self.approve),
             "max_cost": self.max_cost,
             "max_tokens": self.max_tokens,

@@ -89,6 +89,15 @@ async def _true(model: Model, messages: tuple[Message, ...], answer: str, number
     except ShuntyardError:
         # The first answer is paid for; that a second cannot be must not lose it.
         pass
+    return _marked(answer, numbers)
+
+
+def marked(answer: str, task: str, plan: Plan, results: Mapping[str, StepResult]) -> str:
+    """Return an answer that was not made here with a note of the numbers in it that are in no result."""
+    return _marked(answer, _numbers(task, plan, results))
+
+
+def _marked(answer: str, numbers: Numbers) -> str:
     left = numbers.strangers(answer)
     return f"{answer} (In no result: {', '.join(left)}.)" if left else answer
 

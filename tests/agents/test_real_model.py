@@ -75,3 +75,9 @@ def test_a_repeated_task_is_recalled_and_saves_planner_tokens(workspace: Path) -
     assert again["usage"]["prompt"] < first["usage"]["prompt"] / 2
     text = subprocess.check_output([sys.executable, "-P", "-m", "shuntyard", "show", again["run"]], text=True)
     assert first["run"] in text
+
+
+def test_one_call_at_a_time_comes_to_the_same_sum(workspace: Path) -> None:
+    result = outcome(workspace, "run", TASK, "--model", MODEL, "--planner", "react", "--no-memory")
+    assert "1334" in result["answer"].replace(",", "")
+    assert result["plan"]["revision"] >= 1
