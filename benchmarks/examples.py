@@ -42,22 +42,23 @@ async def run(
     suite = replace(SUITE, cases=lambda data: chosen(list(SUITE.cases(data)), only, limit))
     scores, logs = {}, []
     for name in dict.fromkeys(item for item in (model, beside) if item):
-        setup = _setup(load({"model": name}), concurrency, resume)
+        made = setup(load({"model": name}), concurrency, resume=resume)
 
         def watch(progress: harness.Progress, name: str = name) -> None:
             if say is not None and progress.row is not None:
                 say(_line(row(name, progress.row)))
 
-        result = await harness.run(suite, setup, watch=watch)
+        result = await harness.run(suite, made, watch=watch)
         scores[name] = score([row(name, each) for each in result.rows])
         logs.append(str(result.log.path))
     return {"models": scores, "logs": logs}
 
 
-def _setup(settings: Settings, concurrency: int, resume: bool) -> harness.Setup:
+def setup(settings: Settings, concurrency: int, *, resume: bool, solver: str = SUITE.solver) -> harness.Setup:
+    """Return how the suite is run with the model that ``settings`` name; ``resume`` keeps what an earlier run has."""
     chosen = candidate(settings)
     made = Configuration(
-        solver=SUITE.solver,
+        solver=solver,
         model=chosen.info.name,
         model_sha256=chosen.sha256,
         engine=chosen.engine,

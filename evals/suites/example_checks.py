@@ -62,6 +62,7 @@ class Told(Frozen):
     """Texts of the files that the task asks for, where they were written."""
     plan: tuple[str, ...] = ()
     """One line for each call."""
+    model_calls: int = 0
 
 
 def read_tasks(text: str, *, place: str) -> tuple[Task, ...]:

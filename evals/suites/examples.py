@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import anyio
 from pydantic import TypeAdapter
 
+from ...events import Event, StepDone
 from ...steps import Limits
 from ..case import Case, Output, Score
 from ..data import Data, DataSource
@@ -64,23 +66,43 @@ def always_refuse(cases: Sequence[Case]) -> Mapping[str, Score]:
     return {case.id: judge(case, refusal) for case in cases}
 
 
-@asynccontextmanager
-async def open_agent(means: Means) -> AsyncIterator[Solver]:
-    """An agent that may write files, new for each wording: an own workspace, an empty database, no memory."""
-    from ...agents.agent import Agent
+def agent_with(planner: Literal["dag", "react"]) -> Callable[[Means], AbstractAsyncContextManager[Solver]]:
+    """Return the opener of an agent that may write files, new for each wording: an own workspace, no memory."""
 
-    sample = Data((SOURCE,)).path(SOURCE.name, "tasks.toml").parent / "data"
+    @asynccontextmanager
+    async def open_agent(means: Means) -> AsyncIterator[Solver]:
+        from ...agents.agent import Agent
 
-    async def solve(case: Case, *, seed: int) -> Output:
-        with apart(means.settings, sample=sample) as own:
-            settings = own.model_copy(update={"approve": ("write_file",)})
-            async with Agent(settings=settings, model=means.model) as agent:
-                with anyio.fail_after(SECONDS + 60):
-                    result = await agent.run(str(case.input), limits=Limits(deadline=SECONDS))
-            files = TypeAdapter(list[str]).validate_python(case.meta.get("files", []))
-            return told(result, value=tell(result, settings.workspace, files).model_dump(mode="json"))
+        sample = Data((SOURCE,)).path(SOURCE.name, "tasks.toml").parent / "data"
 
-    yield solve
+        async def solve(case: Case, *, seed: int) -> Output:
+            calls = _ModelCalls()
+            with apart(means.settings, sample=sample) as own:
+                settings = own.model_copy(update={"approve": ("write_file",), "planner": planner})
+                async with Agent(settings=settings, model=means.model, sinks=[calls]) as agent:
+                    with anyio.fail_after(SECONDS + 60):
+                        result = await agent.run(str(case.input), limits=Limits(deadline=SECONDS))
+                files = TypeAdapter(list[str]).validate_python(case.meta.get("files", []))
+                found = tell(result, settings.workspace, files).model_copy(update={"model_calls": calls.count})
+                return told(result, value=found.model_dump(mode="json"))
+
+        yield solve
+
+    return open_agent
+
+
+class _ModelCalls:
+    """A sink that counts calls of the model."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, event: Event) -> None:
+        """Count the end of each."""
+        self.count += isinstance(event, StepDone) and event.kind == "model"
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 def _record(data: Data, folder: Path) -> str:
@@ -98,7 +120,10 @@ SUITE = Suite(
     sources=(SOURCE,),
     cases=cases,
     scorer=score,
-    solvers={"agent": SolverInfo(open_agent, "the agent with the built-in tools; it may write files")},
+    solvers={
+        "agent": SolverInfo(agent_with("dag"), "the agent with the built-in tools; it may write files"),
+        "react": SolverInfo(agent_with("react"), "the same, deciding on one call at a time"),
+    },
     solver="agent",
     timeout=SECONDS + 90,
     baselines={"always refuse": always_refuse},
