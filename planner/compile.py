@@ -27,6 +27,7 @@ from .shots import choose_shots
 from .superfluous import without_superfluous
 from .targets import targets
 from .validate import problems
+from .whose import with_whose
 from .writes import completed_write, merged_writes, wanted_write, without_unasked
 
 Check = Callable[[str, Mapping[str, Any]], Awaitable[list[str]]]
@@ -258,7 +259,7 @@ class LineCompiler:
         if problems(plan, self._specs):
             return plan
         if not job.kept:
-            plan = with_named(plan, job.brief)
+            plan = with_whose(with_named(plan, job.brief), self._specs, job.brief)
         shapes: dict[str, Shape] = {}
         for id in [node.id for node in plan.nodes]:
             if plan.node(id) not in job.kept:
