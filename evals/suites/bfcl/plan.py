@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from ....errors import PlanInvalid, UsageError
 from ....messages import Message
 from ....planner.compile import LineCompiler
+from ....planner.fill import SelectThenFill
 from ....planner.lines import write
-from ....steps import Plan
+from ....protocols import Model
+from ....steps import Plan, ToolSpec
 from ...case import Case, Output
 from ...recorder import Recorder
 from ...suite import Means, Solver
@@ -19,15 +21,26 @@ from .dialect import Catalogue, catalogue, numbered, planned
 
 @asynccontextmanager
 async def open_planner(means: Means) -> AsyncIterator[Solver]:
-    """Open the solver; UsageError when there is no model."""
+    """Open the planner that writes a plan in one go; UsageError when there is no model."""
+    yield _solver(means, lambda model, specs, task: model)
+
+
+@asynccontextmanager
+async def open_fill(means: Means) -> AsyncIterator[Solver]:
+    """Open the planner that first selects tools and then fills in one call after the other."""
+    yield _solver(means, lambda model, specs, task: SelectThenFill(model, specs, task=task))
+
+
+def _solver(means: Means, way: Callable[[Model, Sequence[ToolSpec], str], Model]) -> Solver:
     model = means.model
     if model is None:
-        raise UsageError("solver 'planner' needs a model; name one with --model.")
+        raise UsageError("a planner needs a model; name one with --model.")
 
     async def solve(case: Case, *, seed: int) -> Output:
         recorder = Recorder(model, seed=seed, temperature=means.temperature)
         tools = catalogue(functions(case), language=language(case.category))
-        plan, text = await _planned(recorder, tools, as_task(conversation(case)))
+        task = as_task(conversation(case))
+        plan, text = await _planned(way(recorder, tools.specs, task), tools, task)
         return Output(
             text=text,
             value=numbered(planned(plan, tools), functions(case)),
@@ -35,10 +48,10 @@ async def open_planner(means: Means) -> AsyncIterator[Solver]:
             transcript=tuple(recorder.transcript),
         )
 
-    yield solve
+    return solve
 
 
-async def _planned(model: Recorder, tools: Catalogue, task: str) -> tuple[Plan, str]:
+async def _planned(model: Model, tools: Catalogue, task: str) -> tuple[Plan, str]:
     """Plan; a plan that cannot be mended makes no calls, as output that cannot be read does for the raw model."""
     try:
         plan = await LineCompiler(model, tools.specs).compile(task)

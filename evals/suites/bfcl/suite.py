@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...suite import SolverInfo, Suite
 from .cases import SOURCE, cases
 from .gold import always, never, oracle
-from .plan import open_planner
+from .plan import open_fill, open_planner
 from .raw import open_raw
 from .score import scorer
 
@@ -18,6 +18,7 @@ SUITE = Suite(
     solvers={
         "raw": SolverInfo(open_raw, "the model's own function calling, in Qwen2.5's format"),
         "planner": SolverInfo(open_planner, "the calls of our planner's plan; nothing is run"),
+        "fill": SolverInfo(open_fill, "the same, written in two stages: tools first, then each call's arguments"),
     },
     solver="planner",
     sample=40,
