@@ -23,7 +23,8 @@ def run(
     options: RunOptions,
     task: Annotated[str, typer.Argument(help="What you want done; - reads it from stdin.", show_default=False)] = "",
     plan: Annotated[
-        Path | None, typer.Option("--plan", metavar="FILE", help="Run this plan (plan -o FILE) instead of compiling.")
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="Run this plan (plan -o FILE, or a plan.py) instead of compiling."),
     ] = None,
 ) -> int:
     """Run a task: plan it, run the plan, print the answer."""
@@ -44,9 +45,10 @@ def read_task(task: str) -> str:
 def read_plan(path: Path) -> Plan:
     """Read a plan file. Raises PathRefused when it cannot be read, PlanInvalid when it is no plan."""
     from ..planner.files import parse
+    from ..planner.program import parse_program
 
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PathRefused(f"the plan {str(path)!r} cannot be read: {error}; write one with plan -o FILE.") from None
-    return parse(text)
+    return parse_program(text) if path.suffix == ".py" else parse(text)

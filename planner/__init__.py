@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .compile import LineCompiler
     from .dag import Estimate, critical_path, estimate
     from .files import dump, parse
+    from .program import parse_program
     from .render import mermaid, svg, tree
     from .schedule import Scheduler
     from .validate import complete, problems
@@ -27,6 +28,7 @@ __all__ = [
     "estimate",
     "mermaid",
     "parse",
+    "parse_program",
     "problems",
     "svg",
     "tree",
@@ -45,6 +47,7 @@ __getattr__ = lazy(
         "estimate": ".dag",
         "mermaid": ".render",
         "parse": ".files",
+        "parse_program": ".program",
         "problems": ".validate",
         "svg": ".render",
         "tree": ".render",
