@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import anyio
 
 from ..errors import ModelUnavailable, ShuntyardError, ToolTimeout
+from ..messages import Completion, ModelRequest
 from ..protocols import Ctx, Executor, Handler, Model, Toolset
 from ..steps import Effect, Failure, Label, Step, StepResult
 
 MODEL_TIMEOUT = 900.0
 """Seconds after which a model call is given up and counts as unavailable."""
+STALL = 120.0
+"""Seconds that a stream may be silent between two pieces of text; the first may take longer."""
 
 
 class Models(Protocol):
@@ -44,7 +48,7 @@ async def _ask(step: Step, models: Models) -> StepResult:
     try:
         with anyio.fail_after(step.timeout or MODEL_TIMEOUT):
             model = await models.open(step.model)
-            completion = await model.complete(step.request, on_text=step.on_text)
+            completion = await _heard(model, step.request, step.on_text)
     except TimeoutError:
         raise ModelUnavailable(
             f"{step.model!r} did not finish within {step.timeout or MODEL_TIMEOUT:g} s; try a smaller model."
@@ -54,6 +58,19 @@ async def _ask(step: Step, models: Models) -> StepResult:
         usage=completion.usage,
         label=Label(sources=("model",)),
     )
+
+
+async def _heard(model: Model, request: ModelRequest, on_text: Callable[[str], None] | None) -> Completion:
+    """Complete; raises ModelUnavailable when a stream that has begun falls silent."""
+    with anyio.CancelScope() as patience:
+
+        def hear(text: str) -> None:
+            patience.deadline = anyio.current_time() + STALL
+            if on_text is not None:
+                on_text(text)
+
+        return await model.complete(request, on_text=hear)
+    raise ModelUnavailable(f"{model.info.name!r} began to answer and then said nothing for {STALL:g} s.")
 
 
 async def _call(step: Step, ctx: Ctx, toolset: Toolset, executor: Executor) -> StepResult:

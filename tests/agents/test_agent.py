@@ -11,7 +11,7 @@ import pytest
 
 from shuntyard import Agent, PlanBuilder, tool
 from shuntyard.errors import ContextTooLong, PlanInvalid, UsageError
-from shuntyard.messages import ModelInfo, ModelRequest
+from shuntyard.messages import Completion, ModelInfo, ModelRequest
 from shuntyard.serving.scripted import ScriptedModel
 from shuntyard.settings import RuleSettings, Settings
 from shuntyard.steps import Limits
@@ -262,3 +262,20 @@ def test_a_local_run_never_imports_litellm() -> None:
         "assert 'litellm' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+async def test_a_stream_that_falls_silent_fails_over(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shuntyard.agents.dispatch.STALL", 0.2)
+
+    class Stalls(ScriptedModel):
+        async def complete(self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None) -> Completion:
+            assert on_text is not None
+            on_text("1. calcu")
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    stalls = Stalls([], info=ModelInfo(name="stalls", kind="scripted", grammar=True))
+    chosen = settings.model_copy(update={"cache": settings.home, "model": "stalls"})
+    result = await Agent(settings=chosen, model=stalls).run("six times seven")
+    assert result.status == "failed" and result.failure is not None
+    assert "'stalls' began to answer and then said nothing for 0.2 s" in result.failure.message
