@@ -21,13 +21,19 @@ You write the answer to a TASK from the RESULTS of tool calls.
 or did not run.
 - Copy numbers, names, dates and paths exactly as they stand in the results. Do not calculate.
 - Answer every part of the task, in one or two short sentences; for a list name every item.
-- When the task asks yes or no, begin with Yes or No.
 - When a file was written, say its path.
 - When a step failed, say what could not be done and why; still answer the rest.
 - "(nothing found: 0 rows)" means that there is none."""
+_YES_NO = "- When the task asks yes or no, begin with Yes or No."
 _REPLAN = """\
 - Begin with ANSWER: and the answer. Only when a failed step left the task without an answer and another tool call \
 could find it, begin with REPLAN: and say what is missing."""
+_ASKS = re.compile(
+    r"(?:^|[.?!:;,]\s+|\b(?:and|or)\s+)(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should)\b(?:[^.?!]|\.(?=\S))*\?"
+    r"|\bwhether\b|\b(?:tell me|say|check|see|know|find out) if\b",
+    re.IGNORECASE,
+)
+"""A question that yes or no answers: only then may a model be told to begin so, or it always does."""
 _SMALL = "no|none|zero one two three four five six seven eight nine ten eleven twelve".split()
 _MAX_TOKENS = 400
 _ROOM = 6000
@@ -110,7 +116,8 @@ def _messages(task: str, plan: Plan, results: Mapping[str, StepResult], *, offer
     failed = [node.id[1:] for node in plan.nodes if (r := results.get(node.id)) is not None and r.failure is not None]
     if failed:
         asked += f"\nLine {', '.join(failed)} failed: say what could not be found or done and why; make nothing up."
-    rules = f"{_RULES}\n{_REPLAN}" if offer else f"{_RULES}\n- Begin with ANSWER:"
+    rules = f"{_RULES}\n{_YES_NO}" if _ASKS.search(text) else _RULES
+    rules += f"\n{_REPLAN}" if offer else "\n- Begin with ANSWER:"
     return (Message(role="system", content=rules), Message(role="user", content=asked))
 
 

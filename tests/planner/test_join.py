@@ -78,3 +78,23 @@ def test_long_results_keep_head_tail_and_count() -> None:
     assert '{"n": 0}' in text and '{"n": 999}' in text and "(1000 in all)" in text and len(text) < 500
     assert len(shown(StepResult(value="x" * 100_000), limit=300)) < 400
     assert shown(StepResult(value=[])) == "| (nothing found: 0 rows)"
+
+
+@pytest.mark.parametrize(
+    ("task", "asks"),
+    [
+        ("Is the attic colder than the hall of rooms.csv in 2021?", True),
+        ("Read a.csv. Are there more lamps than rooms?", True),
+        ("Tell me if the sum is above 3.", True),
+        ("Say whether a lamp is missing.", True),
+        ("Count the lamps, and is that more than 3?", True),
+        ("Which rooms are large? Write them to rooms.txt.", False),
+        ("Put all lamps into lamps.txt.", False),
+        ("How many lamps have no price?", False),
+    ],
+)
+async def test_yes_and_no_are_only_for_questions_that_they_answer(task: str, asks: bool) -> None:
+    model = ScriptedModel(["ANSWER: x"])
+    plan = PLAN.model_copy(update={"task": task})
+    await join(model, task, plan, {"n1": StepResult(value=[1]), "n2": StepResult(value=[2])})
+    assert ("begin with Yes or No" in model.requests[0].messages[0].content) is asks
