@@ -7,13 +7,16 @@ in the task, not even rounded, was made up, whatever sentence stands around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain, permutations
 from typing import Any
 
 _NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?")
 _COUNTED = 12
 """Whole numbers up to this may number or count the items of an answer."""
+_FEW = 10
+"""Values up to which a sum or a ratio of two of them is taken for one; of more, chance makes any number."""
 _MOST = 200
 """Numbers that a grammar offers; each is a way that the sampler follows."""
 
@@ -27,7 +30,10 @@ class Numbers:
         self.values = tuple(dict.fromkeys(_value(text)[0] for text in self.written))
 
     def strangers(self, answer: str) -> tuple[str, ...]:
-        """The numbers of ``answer``, as written, that no source has: exactly, rounded, in percent or in thousands."""
+        """The numbers of ``answer``, as written, that no source has: exactly, rounded, in percent or in thousands.
+
+        Where the sources have few numbers, what two of them make counts as theirs.
+        """
         found = dict.fromkeys(match[0] for match in _NUMBER.finditer(answer))
         return tuple(text for text in found if not self._holds(*_value(text)))
 
@@ -47,7 +53,10 @@ class Numbers:
         if places == 0 and said <= _COUNTED:
             return True
         room = Decimal("0.51").scaleb(-places)
-        return any(abs(said - known) <= room for value in self.values for known in _scaled(value))
+        known: Iterator[Decimal] = (each for value in self.values for each in _scaled(value))
+        if len(self.values) <= _FEW:
+            known = chain(known, _worked_out(self.values))
+        return any(abs(said - each) <= room for each in known)
 
 
 def _scaled(value: Decimal) -> Iterator[Decimal]:
@@ -58,6 +67,14 @@ def _scaled(value: Decimal) -> Iterator[Decimal]:
     for power in (3, 6, 9):
         if value >= 10**power:
             yield value.scaleb(-power)
+
+
+def _worked_out(values: Sequence[Decimal]) -> Iterator[Decimal]:
+    """What two values make: a sum, a difference, a product, a ratio or a share."""
+    for first, second in permutations(values, 2):
+        yield from (first + second, first - second, first * second)
+        if second:
+            yield from (first / second, first / second * 100)
 
 
 def _numbers(value: Any) -> Iterator[str]:

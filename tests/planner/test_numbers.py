@@ -40,6 +40,13 @@ def test_texts_lists_keys_and_negatives_give_numbers() -> None:
     assert Numbers([15.0]).strangers("15 or 15.00 or 15.1") == ("15.1",)
 
 
+def test_what_two_of_a_few_numbers_make_is_theirs() -> None:
+    few = Numbers([[10, 32.5], "at 4 a piece"])
+    assert not few.strangers("22.5 more, 42.5 together, 325, 3.25 times as much, 30.8 %")
+    assert few.strangers("23.5 more") == ("23.5",)
+    assert Numbers([list(range(50, 90))]).strangers("173 together") == ("173",)
+
+
 @given(st.lists(st.integers(0, 10**9) | st.floats(0.001, 10**9), max_size=20))
 def test_what_was_copied_is_never_strange(values: list[float]) -> None:
     assert Numbers([values]).strangers("; ".join(str(value) for value in values if "e" not in str(value))) == ()
