@@ -54,6 +54,11 @@ class ToolSpec(Frozen):
     """Dollars per call."""
     timeout: float = 60.0
     """Seconds after which a call is given up."""
+    stability: Literal["pure", "stable", "fresh"] = "fresh"
+    """What an equal call gives. ``pure``: the same, always. ``stable``: the same until an effect changes
+    something. ``fresh``: perhaps something else (a clock, chance, a model); such calls are never merged."""
+    batches: str = ""
+    """Parameter that takes one value or a list of them; for a list the result is the list of results, in order."""
 
 
 Source = Literal["task", "memory", "model", "tool", "person"]
@@ -124,6 +129,8 @@ class Plan(Frozen):
     refusal: str = ""
     """Set instead of nodes when no tool can do what is asked: why, in the planner's words."""
     origin: Literal["model", "memory", "person"] = "model"
+    answers: tuple[str, ...] = ()
+    """Ids whose results answer the task; empty: all that no other call uses."""
 
     def node(self, id: str) -> Node:
         """Return the node called ``id``; KeyError when there is none."""
