@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from ..messages import Frozen, ModelInfo, Role
 from ..planner.dag import estimate
+from ..planner.passes import PassTrace
 from ..protocols import Ctx, Sink
 from ..router.choose import choose
 from ..steps import Decision, Hint, Limits, Plan, RunResult
@@ -26,6 +27,9 @@ class Forecast(Frozen):
 
     run: str
     plan: Plan
+    """After the passes."""
+    passes: tuple[PassTrace, ...] = ()
+    """What each pass did to the plan as it was written."""
     decisions: dict[str, Decision]
     """Which model each role would use."""
     hints: tuple[Hint, ...] = ()
@@ -76,6 +80,7 @@ async def forecast(rooms: Rooms, run: str, task: str, limits: Limits, *, sinks: 
     return Forecast(
         run=run,
         plan=plan,
+        passes=progress.trace.passes if progress.trace is not None else (),
         decisions=decisions,
         hints=progress.hints,
         seconds=guess.makespan + _seconds(joiner),

@@ -11,10 +11,11 @@ from ..events import Answered, NodePlanned, Planned, Recalled, Repaired, Replann
 from ..messages import Usage
 from ..planner.compile import LineCompiler
 from ..planner.join import join
+from ..planner.passes import Trace, optimise
 from ..planner.schedule import Scheduler
 from ..planner.targets import targets
 from ..planner.validate import complete, problems
-from ..planner.values import parents
+from ..planner.values import ends
 from ..protocols import Ctx, Handler
 from ..router.choose import choose
 from ..steps import (
@@ -32,6 +33,7 @@ from .calls import StepModel, StepStopped
 from .clean import redacted
 from .clock import now
 from .dispatch import failure_of
+from .early import Early
 from .rooms import Rooms
 
 _STOPS: tuple[RunStatus, ...] = ("spent", "doubt", "waiting", "denied")
@@ -49,6 +51,8 @@ class Progress:
     """Plans of an earlier part of this run, by revision."""
     hints: tuple[Hint, ...] = ()
     plan: Plan | None = None
+    trace: Trace | None = None
+    """What the passes did to the plan; nothing for a recorded one, which went through them before."""
     results: dict[str, StepResult] = field(default_factory=dict)
     answer: str = ""
     reason: str = ""
@@ -173,7 +177,7 @@ class Phases:
         if revision in progress.recorded:
             plan = progress.recorded[revision]
         elif progress.given is not None and earlier is None:
-            plan = await self._check_given(progress.given)
+            plan, progress.trace = optimise(self._check_given(progress.given), rooms.specs)
         else:
             plan = await self._write(revision, offer, earlier)
         rooms.runs.save_plan(ctx.run, redacted(plan, rooms.redactor))
@@ -188,9 +192,12 @@ class Phases:
     ) -> Plan:
         progress, ctx, rooms = self.progress, self._ctx, self._rooms
 
+        finished = earlier[1] if earlier is not None else ()
+        early = Early(offer, rooms.specs, finished=finished)
+
         def on_node(node: Node) -> None:
             ctx.emit(NodePlanned(run=ctx.run, at=now(), node=node))
-            offer(node)
+            early(node)
 
         def on_repair(found: Sequence[str]) -> None:
             ctx.emit(Repaired(run=ctx.run, at=now(), problems=tuple(found)))
@@ -217,6 +224,7 @@ class Phases:
             finished=earlier,
             reason=progress.reason,
         )
+        plan, progress.trace = optimise(plan, rooms.specs, begun=early.begun(plan), finished=finished)
         return plan.model_copy(update={"revision": revision})
 
     async def _brief(self) -> str:
@@ -226,7 +234,7 @@ class Phases:
         note = f"\n- there is no file {' and no file '.join(gone)}" if gone else ""
         return brief + note
 
-    async def _check_given(self, plan: Plan) -> Plan:
+    def _check_given(self, plan: Plan) -> Plan:
         specs = self._rooms.specs
         found = problems(plan, specs)
         if found:
@@ -259,7 +267,7 @@ class Phases:
     def _nothing(self, plan: Plan) -> str:
         """What to answer when no end of the plan has a result; a model asked to answer from nothing makes it up."""
         results = self.progress.results
-        if not plan.nodes or any(results[node.id].ok for node in self._ends(plan) if node.id in results):
+        if not plan.nodes or any(results[node.id].ok for node in ends(plan) if node.id in results):
             return ""
         failures = [result.failure for node in plan.nodes if (result := results.get(node.id)) and result.failure]
         told = dict.fromkeys(failure.message for failure in failures if failure.code != "not_run")
@@ -314,17 +322,13 @@ class Phases:
         """Set the answer and the status: ``done`` when every end of the DAG is, otherwise ``failed``."""
         self.progress.answer = text
         self._ctx.emit(Answered(run=self._ctx.run, at=now(), text=text))
-        ends = [self.progress.results.get(node.id) for node in self._ends(plan)]
-        bad = [result for result in ends if result is None or result.failure is not None]
+        found = [self.progress.results.get(node.id) for node in ends(plan)]
+        bad = [result for result in found if result is None or result.failure is not None]
         if not bad:
             self.progress.status = "done"
             return
         failures = [r.failure for r in self.progress.results.values() if r.failure is not None]
         self._stop("failed", failures[0] if failures else None)
-
-    def _ends(self, plan: Plan) -> list[Node]:
-        used = {parent for node in plan.nodes for parent in parents(node)}
-        return [node for node in plan.nodes if node.id not in used]
 
     def _stop(self, status: RunStatus, failure: Failure | None) -> None:
         self.progress.status = status

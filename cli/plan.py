@@ -28,6 +28,7 @@ def plan(
     task: Annotated[str, typer.Argument(help="What you want done; - reads it from stdin.", show_default=False)] = "",
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the DAG as a Mermaid diagram.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw the DAG into FILE.")] = None,
+    passes: Annotated[bool, typer.Option("--passes", help="Print what each pass changed in the plan.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan to FILE, to edit and run it.")
     ] = None,
@@ -45,7 +46,7 @@ def plan(
     elif mermaid:
         out.result(render.mermaid(forecast.plan))
     elif not options.events:
-        out.result(as_text(forecast))
+        out.result("\n".join([as_text(forecast), *(["", *passes_text(forecast)] if passes else [])]))
     if forecast.plan.refusal:
         out.note(f"refused: {forecast.plan.refusal}")
         return 1
@@ -87,6 +88,7 @@ def as_json(forecast: Forecast) -> dict[str, Any]:
         "run": forecast.run,
         "nodes": [{**node_record(node), "effect": node.effect.value} for node in forecast.plan.nodes],
         "refusal": forecast.plan.refusal,
+        "passes": [each.model_dump(mode="json") for each in forecast.passes],
         "models": {role: decision.model for role, decision in forecast.decisions.items()},
         "estimate": {
             "cost": None if forecast.cost is None else str(forecast.cost),
@@ -114,6 +116,18 @@ def as_text(forecast: Forecast) -> str:
             f"planning  took {forecast.spent_tokens:,} tokens, {out.money(forecast.spent_cost)}",
         ]
     )
+
+
+def passes_text(forecast: Forecast) -> list[str]:
+    """A line per pass and per change, as ``n3 merged into n1: the same query call as n1``."""
+    lines = []
+    for each in forecast.passes:
+        lines.append(f"{each.name:<9} {each.promises}")
+        for change in each.changes:
+            into = f" into {change.into}" if change.into else ""
+            lines.append(f"  {change.node} {change.kind}{into}: {change.reason}")
+        lines += ["  nothing to do"] if not each.changes else []
+    return lines
 
 
 def _write(path: Path, text: str) -> None:

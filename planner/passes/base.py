@@ -50,6 +50,8 @@ class Scope:
     specs: Mapping[str, ToolSpec]
     begun: frozenset[str] = frozenset()
     """Ids of calls that have begun; they stay in the plan as they are."""
+    finished: frozenset[str] = frozenset()
+    """The ones of an earlier revision: what they found may be old by now."""
 
     def effectful(self, node: Node) -> bool:
         """True unless the tool is known and only reads."""

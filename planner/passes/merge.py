@@ -18,7 +18,7 @@ def _merge(plan: Plan, scope: Scope) -> Outcome:
     for node in plan.nodes:
         node = renamed_node(node, places)
         effects += scope.effectful(node)
-        key = _key(node, scope, effects)
+        key = _key(node, scope, effects) if node.id not in scope.finished else ""
         twin = first.get(key) if key else None
         if twin is not None and node.id not in scope.begun:
             places[node.id] = twin

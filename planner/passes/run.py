@@ -28,13 +28,21 @@ class Optimised(NamedTuple):
     trace: Trace
 
 
-def optimise(plan: Plan, specs: Specs, *, begun: Collection[str] = (), passes: Sequence[Pass] = PASSES) -> Optimised:
+def optimise(
+    plan: Plan,
+    specs: Specs,
+    *,
+    begun: Collection[str] = (),
+    finished: Collection[str] = (),
+    passes: Sequence[Pass] = PASSES,
+) -> Optimised:
     """Return the valid ``plan`` after ``passes``, which are repeated until none changes anything.
 
     The same plan gives the same plan, and a plan that came from here comes back as it is. Whatever stays keeps its
-    id; of merged and batched calls the earliest id stays. Calls that have ``begun`` stay as they are.
+    id; of merged and batched calls the earliest id stays. Calls that have ``begun`` stay as they are, and so do those
+    that an earlier revision ``finished``, into which nothing is merged: a planner that asks again wants to know anew.
     """
-    scope = Scope(named(specs), frozenset(begun))
+    scope = Scope(named(specs), frozenset({*begun, *finished}), frozenset(finished))
     changes: dict[str, list[Change]] = {each.name: [] for each in passes}
     renamed: dict[str, str] = {}
     again = bool(plan.nodes)

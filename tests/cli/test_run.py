@@ -177,6 +177,18 @@ def test_plan_prints_the_dag_and_runs_nothing(call: Call, serve: Serve, folder: 
     assert call("plan", "write twice the sum", "--mermaid").out.startswith(("graph", "flowchart"))
 
 
+def test_plan_tells_what_the_passes_changed(call: Call, serve: Serve) -> None:
+    twice = SUM.splitlines()[0]
+    serve(lambda request: SUM + twice.replace("1.", "3.") + '\n4. calculator(expression="$3 + $2")\n')
+    text = call("plan", "twice the sum and the sum", "--passes").out
+    assert "n3 merged into n1: the same query call as n1" in text and "nothing to do" in text
+    body = call("plan", "twice the sum and the sum", "--json").json
+    assert [node["id"] for node in body["nodes"]] == ["n1", "n2", "n4"]
+    changes = {each["name"]: [change["node"] for change in each["changes"]] for each in body["passes"]}
+    assert changes["merge"] == ["n3"] and changes["dead"] == []
+    assert "merged" not in call("plan", "twice the sum and the sum").out
+
+
 def test_a_plan_can_be_written_edited_and_run(call: Call, serve: Serve, folder: Path) -> None:
     serve([SUM])
     assert call("plan", "twice the sum", "-o", "plan.json").code == 0

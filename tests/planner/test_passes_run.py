@@ -1,20 +1,14 @@
 """Random plans over real tools through the real scheduler, before and after the passes."""
 
-from typing import Any
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import TOYS, plans, run_plan
+from toys import TOYS, of_path, plans, run_plan
 
 from shuntyard.planner.passes import optimise
 from shuntyard.planner.passes.merge import MERGE
 from shuntyard.planner.validate import problems
 from shuntyard.planner.values import ends, parse_ref
 from shuntyard.steps import Plan
-
-
-def of_path(puts: list[tuple[str, Any]]) -> dict[str, list[Any]]:
-    return {path: [value for other, value in puts if other == path] for path, _ in puts}
 
 
 @settings(deadline=None, max_examples=300)

@@ -91,6 +91,11 @@ def run_plan(plan: Plan, *, concurrency: int = 4) -> Ran:
     return anyio.run(go)
 
 
+def of_path(puts: list[tuple[str, Any]]) -> dict[str, list[Any]]:
+    # Per path: effects that touch different ones have no order.
+    return {path: [value for other, value in puts if other == path] for path, _ in puts}
+
+
 @st.composite
 def plans(draw: st.DrawFn, *, races: bool = False) -> Plan:
     """Plans of up to 12 calls; without ``races`` every access to a path waits for the ones it would race with."""
