@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, JsonValue
 
+from .estimates import Prediction
 from .messages import Frozen, ModelRequest, Usage
 
 
@@ -337,3 +338,5 @@ class RunResult(Frozen):
     seconds: float = 0.0
     hints: tuple[Hint, ...] = ()
     failure: Failure | None = None
+    predicted: Prediction | None = None
+    """What was expected of the plan before it ran."""

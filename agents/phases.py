@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ArgumentsInvalid, PlanInvalid, PolicyDenied, ShuntyardError, ToolError
+from ..estimates import Prediction
 from ..events import Answered, NodePlanned, Planned, Recalled, Repaired, Replanned
 from ..messages import Usage
 from ..planner.compile import LineCompiler
@@ -17,7 +18,6 @@ from ..planner.targets import targets
 from ..planner.validate import complete, problems
 from ..planner.values import ends
 from ..protocols import Ctx, Handler
-from ..router.choose import choose
 from ..steps import (
     Failure,
     Hint,
@@ -34,6 +34,7 @@ from .clean import redacted
 from .clock import now
 from .dispatch import failure_of
 from .early import Early
+from .predicted import predicted
 from .rooms import Rooms
 
 _STOPS: tuple[RunStatus, ...] = ("spent", "doubt", "waiting", "denied")
@@ -53,6 +54,8 @@ class Progress:
     plan: Plan | None = None
     trace: Trace | None = None
     """What the passes did to the plan; nothing for a recorded one, which went through them before."""
+    predicted: Prediction | None = None
+    """What the first plan was expected to take."""
     results: dict[str, StepResult] = field(default_factory=dict)
     answer: str = ""
     reason: str = ""
@@ -97,6 +100,7 @@ class Phases:
                     self._refused(plan)
                 else:
                     progress.plan = plan
+                    progress.predicted = progress.predicted or predicted(plan, self._rooms, self._ctx.limits)
                     await self._authorise(plan)
                     await scheduler.finish(plan)
         except StepStopped as stop:
@@ -294,17 +298,7 @@ class Phases:
         self._stop("failed", failure if self.progress.given else failure.model_copy(update={"exit_code": 1}))
 
     def _model(self, role: Any, revision: int) -> StepModel:
-        rooms = self._rooms
-        infos = rooms.catalogue.infos()
-        decision = choose(
-            role,
-            infos,
-            model=rooms.settings.model,
-            fallback=rooms.settings.fallback,
-            max_cost=self._ctx.limits.max_cost,
-            installed=rooms.catalogue.installed,
-        )
-        info = next(info for info in infos if info.name == decision.model)
+        _, info = self._rooms.route(role, self._ctx.limits)
         return StepModel(self._handle, self._ctx, info=info, revision=revision)
 
     def _judge(self) -> None:

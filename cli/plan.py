@@ -11,6 +11,7 @@ import typer
 
 from ..errors import DeadlinePassed, PathRefused
 from . import out
+from .estimates import bounds_json, estimate_line, ranges_json
 from .options import RunOptions, takes
 from .root import single
 from .run import read_task
@@ -95,6 +96,8 @@ def as_json(forecast: Forecast) -> dict[str, Any]:
             "tokens": forecast.tokens,
             "seconds": round(forecast.seconds, 3),
             "critical_path": round(forecast.critical_path, 3),
+            **bounds_json(forecast.prediction.plan),
+            "ranges": ranges_json(forecast.prediction),
         },
         "spent": {"cost": str(forecast.spent_cost), "tokens": forecast.spent_tokens},
         "hints": [{"run": hint.run, "task": hint.task, "similarity": hint.similarity} for hint in forecast.hints],
@@ -106,13 +109,15 @@ def as_text(forecast: Forecast) -> str:
     from ..planner.render import tree
 
     models = ", ".join(f"{role} by {decision.model}" for role, decision in forecast.decisions.items())
-    seconds = f"{forecast.seconds:.1f} s (critical path {forecast.critical_path:.1f} s)"
+    bounds = forecast.prediction.plan
+    played = f"{bounds.makespan:.1f} s of calls, {bounds.lower:.1f} to {bounds.upper:.1f} s with {bounds.concurrency}"
     return "\n".join(
         [
             tree(forecast.plan).rstrip(),
             "",
             f"models    {models}",
-            f"estimate  {seconds}, {forecast.tokens:,} tokens, {out.money(forecast.cost)}",
+            f"estimate  {estimate_line(forecast.prediction)}",
+            f"schedule  {played} at once (critical path {bounds.span:.1f} s, one by one {bounds.work:.1f} s)",
             f"planning  took {forecast.spent_tokens:,} tokens, {out.money(forecast.spent_cost)}",
         ]
     )

@@ -10,14 +10,14 @@ from ..plugins import lazy
 if TYPE_CHECKING:
     from .build import PlanBuilder
     from .compile import LineCompiler
-    from .dag import Estimate, critical_path, estimate
+    from .dag import critical_path
     from .files import dump, parse
+    from .predict import estimate, seconds_to_end
     from .render import mermaid, svg, tree
     from .schedule import Scheduler
     from .validate import complete, problems
 
 __all__ = [
-    "Estimate",
     "LineCompiler",
     "PlanBuilder",
     "Scheduler",
@@ -28,6 +28,7 @@ __all__ = [
     "mermaid",
     "parse",
     "problems",
+    "seconds_to_end",
     "svg",
     "tree",
 ]
@@ -35,17 +36,17 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
-        "Estimate": ".dag",
         "LineCompiler": ".compile",
         "PlanBuilder": ".build",
         "Scheduler": ".schedule",
         "complete": ".validate",
         "critical_path": ".dag",
         "dump": ".files",
-        "estimate": ".dag",
+        "estimate": ".predict",
         "mermaid": ".render",
         "parse": ".files",
         "problems": ".validate",
+        "seconds_to_end": ".predict",
         "svg": ".render",
         "tree": ".render",
     },

@@ -170,6 +170,7 @@ def test_plan_prints_the_dag_and_runs_nothing(call: Call, serve: Serve, folder: 
     ]
     assert body["models"] == {"compile": "scripted", "join": "scripted"}
     assert body["estimate"]["seconds"] > 0
+    assert body["estimate"]["calls"] == 3 and body["estimate"]["ranges"]["calls"]["high"] > 3
     assert not (folder / "out.txt").exists()
     text = call("plan", "write twice the sum to out.txt", "--svg", "dag.svg", "-o", "plan.json")
     assert "estimate" in text.out and "query" in text.out
@@ -207,8 +208,12 @@ def test_show_and_runs_tell_what_happened(call: Call, serve: Serve) -> None:
     text = call("show", run[:8]).out
     for part in (run, "done", "twice the sum", "query", "calculator", "model scripted", "answer", "84"):
         assert part in text, part
+    assert "\nguess  " in text and "\ntook   " in text and "2 calls" in text
     body = call("show", "--json").json
     assert body["run"] == run
+    assert body["took"]["calls"] == body["predicted"]["calls"] == 2
+    assert body["predicted"]["lower"] <= body["predicted"]["makespan"] <= body["predicted"]["upper"]
+    assert body["predicted"]["ranges"]["tokens"]["low"] < body["predicted"]["ranges"]["tokens"]["high"]
     assert {"compile", "join", "n1", "n2"} <= {step["path"] for step in body["steps"]}
     (row,) = call("runs", "--json").json
     assert row["run"] == run and row["status"] == "done"
