@@ -9,6 +9,7 @@ from ..plugins import lazy
 
 if TYPE_CHECKING:
     from .build import PlanBuilder
+    from .chunks import Cut, choose_chunk
     from .compile import LineCompiler
     from .dag import critical_path
     from .files import dump, parse
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from .validate import complete, problems
 
 __all__ = [
+    "Cut",
     "LineCompiler",
     "PlanBuilder",
     "Scheduler",
+    "choose_chunk",
     "complete",
     "critical_path",
     "dump",
@@ -36,9 +39,11 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
+        "Cut": ".chunks",
         "LineCompiler": ".compile",
         "PlanBuilder": ".build",
         "Scheduler": ".schedule",
+        "choose_chunk": ".chunks",
         "complete": ".validate",
         "critical_path": ".dag",
         "dump": ".files",
