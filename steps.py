@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, JsonValue
 
+from .estimates import Prediction
 from .messages import Frozen, ModelRequest, Usage
 
 
@@ -54,6 +55,11 @@ class ToolSpec(Frozen):
     """Dollars per call."""
     timeout: float = 60.0
     """Seconds after which a call is given up."""
+    stability: Literal["pure", "stable", "fresh"] = "fresh"
+    """What an equal call gives. ``pure``: the same, always. ``stable``: the same until an effect changes
+    something. ``fresh``: perhaps something else (a clock, chance, a model); such calls are never merged."""
+    batches: str = ""
+    """Parameter that takes one value or a list of them; for a list the result is the list of results, in order."""
 
 
 Source = Literal["task", "memory", "model", "tool", "person"]
@@ -124,6 +130,8 @@ class Plan(Frozen):
     refusal: str = ""
     """Set instead of nodes when no tool can do what is asked: why, in the planner's words."""
     origin: Literal["model", "memory", "person"] = "model"
+    answers: tuple[str, ...] = ()
+    """Ids whose results answer the task; empty: all that no other call uses."""
 
     def node(self, id: str) -> Node:
         """Return the node called ``id``; KeyError when there is none."""
@@ -330,3 +338,5 @@ class RunResult(Frozen):
     seconds: float = 0.0
     hints: tuple[Hint, ...] = ()
     failure: Failure | None = None
+    predicted: Prediction | None = None
+    """What was expected of the plan before it ran."""

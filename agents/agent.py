@@ -144,7 +144,8 @@ class Agent:
         async with self._opened(self._sinks) as rooms:
             record = rooms.runs.claim(run)
             plans = {plan.revision: plan for plan in rooms.runs.plans(record.run)}
-            progress = Progress(task=record.task, recorded=plans)
+            before = record.result.predicted if record.result is not None else None
+            progress = Progress(task=record.task, recorded=plans, predicted=before)
             job = Job(
                 run=record.run,
                 progress=progress,

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from ..messages import Frozen, ModelInfo, Role
-from ..planner.dag import estimate
+from ..estimates import Prediction
+from ..messages import Frozen, Role
+from ..planner.passes import PassTrace
 from ..protocols import Ctx, Sink
-from ..router.choose import choose
 from ..steps import Decision, Hint, Limits, Plan, RunResult
 from .calls import StepStopped
 from .dispatch import failure_of
 from .phases import Phases, Progress
 from .pipeline import pipeline
+from .predicted import predicted
 from .rooms import Rooms
 from .run import Tally, emitter
-
-JOIN_TOKENS = (700, 120)
-"""Prompt and answer tokens of a typical join; its results are not known yet."""
 
 
 class Forecast(Frozen):
@@ -26,20 +24,37 @@ class Forecast(Frozen):
 
     run: str
     plan: Plan
+    """After the passes."""
+    passes: tuple[PassTrace, ...] = ()
+    """What each pass did to the plan as it was written."""
     decisions: dict[str, Decision]
     """Which model each role would use."""
     hints: tuple[Hint, ...] = ()
-    seconds: float
-    """Makespan of the plan's calls under the run's concurrency, and the join."""
-    critical_path: float
-    """Seconds that no concurrency can shorten."""
-    tokens: int
-    """Still to be spent."""
-    cost: Decimal | None
-    """Dollars still to be spent; None when the model's price is not known before it is opened."""
+    prediction: Prediction
+    """From the plan's first call to the answer."""
     spent_tokens: int
     """What planning itself took."""
     spent_cost: Decimal
+
+    @property
+    def seconds(self) -> float:
+        """Likely makespan of the plan's calls under the run's concurrency, and the join."""
+        return self.prediction.seconds.likely
+
+    @property
+    def critical_path(self) -> float:
+        """Seconds that no concurrency can shorten."""
+        return self.prediction.plan.span
+
+    @property
+    def tokens(self) -> int:
+        """Likely still to be spent."""
+        return round(self.prediction.tokens.likely)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """Dollars likely still to be spent; None when the model's price is not known before it is opened."""
+        return self.prediction.cost.likely if self.prediction.cost is not None else None
 
 
 async def forecast(rooms: Rooms, run: str, task: str, limits: Limits, *, sinks: Sequence[Sink] = ()) -> Forecast:
@@ -57,42 +72,17 @@ async def forecast(rooms: Rooms, run: str, task: str, limits: Limits, *, sinks: 
         rooms.runs.finish(run, RunResult(run=run, task=task, status="failed", failure=failure))
         raise
     rooms.runs.finish(run, RunResult(run=run, task=task, status="done", plan=plan, usage=tally.usage, cost=tally.cost))
-    infos = rooms.catalogue.infos()
-    settings = rooms.settings
     roles: tuple[Role, ...] = ("compile", "join")
-    decisions: dict[str, Decision] = {
-        role: choose(
-            role,
-            infos,
-            model=settings.model,
-            fallback=settings.fallback,
-            max_cost=limits.max_cost,
-            installed=rooms.catalogue.installed,
-        )
-        for role in roles
-    }
-    joiner = next(info for info in infos if info.name == decisions["join"].model)
-    guess = estimate(plan, rooms.specs, limits.concurrency)
+    decisions: dict[str, Decision] = {role: rooms.route(role, limits)[0] for role in roles}
+    prediction = predicted(plan, rooms, limits)
+    assert prediction is not None, "the join was routed a line above"
     return Forecast(
         run=run,
         plan=plan,
+        passes=progress.trace.passes if progress.trace is not None else (),
         decisions=decisions,
         hints=progress.hints,
-        seconds=guess.makespan + _seconds(joiner),
-        critical_path=guess.span,
-        tokens=sum(JOIN_TOKENS),
-        cost=_price(guess.cost, joiner),
+        prediction=prediction,
         spent_tokens=tally.usage.total,
         spent_cost=tally.cost,
     )
-
-
-def _price(calls: Decimal, joiner: ModelInfo) -> Decimal | None:
-    if joiner.input_price is None or joiner.output_price is None:
-        return None
-    return calls + JOIN_TOKENS[0] * joiner.input_price + JOIN_TOKENS[1] * joiner.output_price
-
-
-def _seconds(info: ModelInfo) -> float:
-    per_token = info.seconds_per_token or 0.02
-    return JOIN_TOKENS[1] * per_token + JOIN_TOKENS[0] * per_token / 5

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ArgumentsInvalid, PlanInvalid, PolicyDenied, ShuntyardError, ToolError
+from ..estimates import Prediction
 from ..events import Answered, NodePlanned, Planned, Recalled, Repaired, Replanned
 from ..messages import Usage
 from ..planner.compile import LineCompiler
 from ..planner.join import join, marked
+from ..planner.passes import Trace, optimise
 from ..planner.prompt import linked
 from ..planner.react import ReactPlanner
 from ..planner.schedule import Scheduler
 from ..planner.targets import targets
 from ..planner.validate import complete, problems
-from ..planner.values import parents
+from ..planner.values import ends
 from ..protocols import Ctx, Handler
-from ..router.choose import choose
 from ..steps import (
     Failure,
     Hint,
@@ -34,6 +35,8 @@ from .calls import StepModel, StepStopped
 from .clean import redacted
 from .clock import now
 from .dispatch import failure_of
+from .early import Early
+from .predicted import predicted
 from .rooms import Rooms
 
 _STOPS: tuple[RunStatus, ...] = ("spent", "doubt", "waiting", "denied")
@@ -53,6 +56,10 @@ class Progress:
     """Plans of an earlier part of this run, by revision."""
     hints: tuple[Hint, ...] = ()
     plan: Plan | None = None
+    trace: Trace | None = None
+    """What the passes did to the plan; nothing for a recorded one, which went through them before."""
+    predicted: Prediction | None = None
+    """What the first plan was expected to take."""
     results: dict[str, StepResult] = field(default_factory=dict)
     answer: str = ""
     reason: str = ""
@@ -100,6 +107,7 @@ class Phases:
                     self._refused(plan)
                 else:
                     progress.plan = plan
+                    progress.predicted = progress.predicted or predicted(plan, self._rooms, self._ctx.limits)
                     await self._authorise(plan)
                     await scheduler.finish(plan)
         except StepStopped as stop:
@@ -194,7 +202,7 @@ class Phases:
         if revision in progress.recorded:
             plan = progress.recorded[revision]
         elif progress.given is not None and earlier is None:
-            plan = await self._check_given(progress.given)
+            plan, progress.trace = optimise(self._check_given(progress.given), rooms.specs)
         elif rooms.settings.planner == "react":
             plan = await self._step(revision, earlier)
         else:
@@ -211,9 +219,12 @@ class Phases:
     ) -> Plan:
         progress, ctx, rooms = self.progress, self._ctx, self._rooms
 
+        finished = earlier[1] if earlier is not None else ()
+        early = Early(offer, rooms.specs, finished=finished)
+
         def on_node(node: Node) -> None:
             ctx.emit(NodePlanned(run=ctx.run, at=now(), node=node))
-            offer(node)
+            early(node)
 
         def on_repair(found: Sequence[str]) -> None:
             ctx.emit(Repaired(run=ctx.run, at=now(), problems=tuple(found)))
@@ -237,6 +248,7 @@ class Phases:
             finished=earlier,
             reason=progress.reason,
         )
+        plan, progress.trace = optimise(plan, rooms.specs, begun=early.begun(plan), finished=finished)
         return plan.model_copy(update={"revision": revision})
 
     async def _step(self, revision: int, earlier: tuple[Plan, dict[str, StepResult]] | None) -> Plan:
@@ -267,7 +279,7 @@ class Phases:
         note = f"\n- there is no file {' and no file '.join(gone)}" if gone else ""
         return brief + note
 
-    async def _check_given(self, plan: Plan) -> Plan:
+    def _check_given(self, plan: Plan) -> Plan:
         specs = self._rooms.specs
         found = problems(plan, specs)
         if found:
@@ -300,7 +312,7 @@ class Phases:
     def _nothing(self, plan: Plan) -> str:
         """What to answer when no end of the plan has a result; a model asked to answer from nothing makes it up."""
         results = self.progress.results
-        if not plan.nodes or any(results[node.id].ok for node in self._ends(plan) if node.id in results):
+        if not plan.nodes or any(results[node.id].ok for node in ends(plan) if node.id in results):
             return ""
         failures = [result.failure for node in plan.nodes if (result := results.get(node.id)) and result.failure]
         told = dict.fromkeys(failure.message for failure in failures if failure.code != "not_run")
@@ -327,17 +339,7 @@ class Phases:
         self._stop("failed", failure if self.progress.given else failure.model_copy(update={"exit_code": 1}))
 
     def _model(self, role: Any, revision: int) -> StepModel:
-        rooms = self._rooms
-        infos = rooms.catalogue.infos()
-        decision = choose(
-            role,
-            infos,
-            model=rooms.settings.model,
-            fallback=rooms.settings.fallback,
-            max_cost=self._ctx.limits.max_cost,
-            installed=rooms.catalogue.installed,
-        )
-        info = next(info for info in infos if info.name == decision.model)
+        _, info = self._rooms.route(role, self._ctx.limits)
         return StepModel(self._handle, self._ctx, info=info, revision=revision)
 
     def _judge(self) -> None:
@@ -355,17 +357,13 @@ class Phases:
         """Set the answer and the status: ``done`` when every end of the DAG is, otherwise ``failed``."""
         self.progress.answer = text
         self._ctx.emit(Answered(run=self._ctx.run, at=now(), text=text))
-        ends = [self.progress.results.get(node.id) for node in self._ends(plan)]
-        bad = [result for result in ends if result is None or result.failure is not None]
+        found = [self.progress.results.get(node.id) for node in ends(plan)]
+        bad = [result for result in found if result is None or result.failure is not None]
         if not bad:
             self.progress.status = "done"
             return
         failures = [r.failure for r in self.progress.results.values() if r.failure is not None]
         self._stop("failed", failures[0] if failures else None)
-
-    def _ends(self, plan: Plan) -> list[Node]:
-        used = {parent for node in plan.nodes for parent in parents(node)}
-        return [node for node in plan.nodes if node.id not in used]
 
     def _stop(self, status: RunStatus, failure: Failure | None) -> None:
         self.progress.status = status

@@ -16,14 +16,15 @@ from ..memory.ledger import SqlLedger
 from ..memory.recall import TrajectoryMemory
 from ..memory.runs import Runs
 from ..memory.store import Store
-from ..messages import ModelInfo
+from ..messages import ModelInfo, Role
 from ..plugins import load
 from ..protocols import Embedder, Emit, Model, ModelSource, Tool
 from ..router.catalogue import Catalogue
+from ..router.choose import choose
 from ..router.source import RemoteSource
 from ..serving.source import LocalSource
 from ..settings import Settings, home
-from ..steps import ToolSpec
+from ..steps import Decision, Limits, ToolSpec
 from ..tools.builtin import builtin_tools
 from ..tools.load import load_tools
 from ..tools.registry import Registry
@@ -66,6 +67,19 @@ class Rooms:
     approvals: SqlApprovals
     runs: Runs
     memory: TrajectoryMemory | None
+
+    def route(self, role: Role, limits: Limits) -> tuple[Decision, ModelInfo]:
+        """Choose the model of a role within ``limits``; raises what ``choose`` does."""
+        infos = self.catalogue.infos()
+        decision = choose(
+            role,
+            infos,
+            model=self.settings.model,
+            fallback=self.settings.fallback,
+            max_cost=limits.max_cost,
+            installed=self.catalogue.installed,
+        )
+        return decision, next(info for info in infos if info.name == decision.model)
 
     def close(self) -> None:
         """Close the database; running engines go on, they belong to nobody's process."""

@@ -98,6 +98,7 @@ async def execute(rooms: Rooms, job: Job, *, sinks: Sequence[Sink] = (), approve
             seconds=time.perf_counter() - clock,
             hints=progress.hints,
             failure=progress.failure,
+            predicted=progress.predicted,
         )
 
     try:

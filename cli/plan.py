@@ -11,6 +11,7 @@ import typer
 
 from ..errors import DeadlinePassed, PathRefused
 from . import out
+from .estimates import bounds_json, estimate_line, ranges_json
 from .options import RunOptions, takes
 from .root import single
 from .run import read_task
@@ -28,6 +29,7 @@ def plan(
     task: Annotated[str, typer.Argument(help="What you want done; - reads it from stdin.", show_default=False)] = "",
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the DAG as a Mermaid diagram.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw the DAG into FILE.")] = None,
+    passes: Annotated[bool, typer.Option("--passes", help="Print what each pass changed in the plan.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan to FILE, to edit and run it.")
     ] = None,
@@ -45,7 +47,7 @@ def plan(
     elif mermaid:
         out.result(render.mermaid(forecast.plan))
     elif not options.events:
-        out.result(as_text(forecast))
+        out.result("\n".join([as_text(forecast), *(["", *passes_text(forecast)] if passes else [])]))
     if forecast.plan.refusal:
         out.note(f"refused: {forecast.plan.refusal}")
         return 1
@@ -87,12 +89,15 @@ def as_json(forecast: Forecast) -> dict[str, Any]:
         "run": forecast.run,
         "nodes": [{**node_record(node), "effect": node.effect.value} for node in forecast.plan.nodes],
         "refusal": forecast.plan.refusal,
+        "passes": [each.model_dump(mode="json") for each in forecast.passes],
         "models": {role: decision.model for role, decision in forecast.decisions.items()},
         "estimate": {
             "cost": None if forecast.cost is None else str(forecast.cost),
             "tokens": forecast.tokens,
             "seconds": round(forecast.seconds, 3),
             "critical_path": round(forecast.critical_path, 3),
+            **bounds_json(forecast.prediction.plan),
+            "ranges": ranges_json(forecast.prediction),
         },
         "spent": {"cost": str(forecast.spent_cost), "tokens": forecast.spent_tokens},
         "hints": [{"run": hint.run, "task": hint.task, "similarity": hint.similarity} for hint in forecast.hints],
@@ -104,16 +109,30 @@ def as_text(forecast: Forecast) -> str:
     from ..planner.render import tree
 
     models = ", ".join(f"{role} by {decision.model}" for role, decision in forecast.decisions.items())
-    seconds = f"{forecast.seconds:.1f} s (critical path {forecast.critical_path:.1f} s)"
+    bounds = forecast.prediction.plan
+    played = f"{bounds.makespan:.1f} s of calls, {bounds.lower:.1f} to {bounds.upper:.1f} s with {bounds.concurrency}"
     return "\n".join(
         [
             tree(forecast.plan).rstrip(),
             "",
             f"models    {models}",
-            f"estimate  {seconds}, {forecast.tokens:,} tokens, {out.money(forecast.cost)}",
+            f"estimate  {estimate_line(forecast.prediction)}",
+            f"schedule  {played} at once (critical path {bounds.span:.1f} s, one by one {bounds.work:.1f} s)",
             f"planning  took {forecast.spent_tokens:,} tokens, {out.money(forecast.spent_cost)}",
         ]
     )
+
+
+def passes_text(forecast: Forecast) -> list[str]:
+    """A line per pass and per change, as ``n3 merged into n1: the same query call as n1``."""
+    lines = []
+    for each in forecast.passes:
+        lines.append(f"{each.name:<9} {each.promises}")
+        for change in each.changes:
+            into = f" into {change.into}" if change.into else ""
+            lines.append(f"  {change.node} {change.kind}{into}: {change.reason}")
+        lines += ["  nothing to do"] if not each.changes else []
+    return lines
 
 
 def _write(path: Path, text: str) -> None:

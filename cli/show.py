@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ..steps import Plan, StepResult
 from . import out
 from .drive import step_line
+from .estimates import bounds_json, estimate_line, ranges_json, took_line
 from .kept import Kept, opened
 from .options import Options, takes
 from .root import single
 from .runs import status_of, when
 
 if TYPE_CHECKING:
+    from ..estimates import Took
     from ..memory.approvals import Question
     from ..memory.runs import RunRow, StepRow
 
@@ -32,31 +34,48 @@ def show(
     with opened(options.settings()) as kept:
         found = _read(kept, run)
     if options.json:
-        out.result_json(_json(*found))
+        out.result_json(_json(found))
     else:
-        out.result("\n".join(_text(*found)))
+        out.result("\n".join(_text(found)))
     return 0
 
 
-_Found = tuple["RunRow", "Sequence[Plan]", "Sequence[StepRow]", "Sequence[Question]"]
+class _Found(NamedTuple):
+    """All that is kept of a run."""
+
+    row: RunRow
+    plans: Sequence[Plan]
+    steps: Sequence[StepRow]
+    questions: Sequence[Question]
+    took: Took
 
 
 def _read(kept: Kept, run: str) -> _Found:
     row = kept.runs.get(run)
-    return row, kept.runs.plans(row.run), kept.runs.steps(row.run), kept.approvals.questions(row.run)
+    return _Found(
+        row,
+        kept.runs.plans(row.run),
+        kept.runs.steps(row.run),
+        kept.approvals.questions(row.run),
+        kept.runs.took(row.run),
+    )
 
 
-def _json(row: RunRow, plans: Sequence[Plan], steps: Sequence[StepRow], questions: Sequence[Question]) -> Any:
+def _json(found: _Found) -> Any:
+    predicted = found.row.result.predicted if found.row.result is not None else None
     return {
-        **row.model_dump(mode="json", exclude={"settings"}),
-        "status": status_of(row),
-        "plans": [plan.model_dump(mode="json") for plan in plans],
-        "steps": [step.model_dump(mode="json") for step in steps],
-        "approvals": [question.model_dump(mode="json") for question in questions],
+        **found.row.model_dump(mode="json", exclude={"settings"}),
+        "status": status_of(found.row),
+        "predicted": None if predicted is None else {**bounds_json(predicted.plan), "ranges": ranges_json(predicted)},
+        "took": found.took.model_dump(mode="json"),
+        "plans": [plan.model_dump(mode="json") for plan in found.plans],
+        "steps": [step.model_dump(mode="json") for step in found.steps],
+        "approvals": [question.model_dump(mode="json") for question in found.questions],
     }
 
 
-def _text(row: RunRow, plans: Sequence[Plan], steps: Sequence[StepRow], questions: Sequence[Question]) -> list[str]:
+def _text(found: _Found) -> list[str]:
+    row, plans, steps, questions, took = found
     result = row.result
     spent = f" · {result.usage.total:,} tokens · {out.money(result.cost)} · {result.seconds:.1f} s" if result else ""
     lines = [f"run    {row.run}  {status_of(row)}  {when(row.started)}{spent}", f"task   {row.task}"]
@@ -64,6 +83,9 @@ def _text(row: RunRow, plans: Sequence[Plan], steps: Sequence[StepRow], question
         lines.append(f"       its process is gone; go on with: shuntyard resume {row.run}")
     for hint in result.hints if result else ():
         lines.append(f"recall {hint.similarity:.0%} like run {hint.run}: {hint.task}")
+    if result is not None and result.predicted is not None:
+        lines.append(f"guess  {estimate_line(result.predicted)}")
+        lines.append(f"took   {took_line(took)}, planning apart")
     lines.extend(_plan(plans, steps))
     lines.extend(["", "steps"])
     lines.extend(f"  {_step(step)}" for step in steps)

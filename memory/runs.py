@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
 
 from ..errors import UnknownName, UsageError
+from ..estimates import Took
 from ..messages import Frozen
 from ..steps import Limits, Plan, RunResult, RunStatus, StepResult
 from . import tables
@@ -177,6 +179,17 @@ class Runs:
         with self._store.read() as connection:
             return [_step(row) for row in connection.execute(query)]
 
+    def took(self, run: str) -> Took:
+        """Return what the run took from its plan on, over all its parts: calls, answers and replans, planning not."""
+        counted = [step for step in self.steps(run) if not (step.kind == "model" and _plans(step))]
+        made = [step.result for step in counted if step.result is not None and step.result.started]
+        return Took(
+            seconds=_busy((result.started, result.started + result.seconds) for result in made),
+            calls=sum(step.kind == "tool" and _began(step) for step in counted),
+            tokens=sum(result.usage.total for result in made),
+            cost=sum((result.cost for result in made), Decimal(0)),
+        )
+
     def prune(self, *, older_than: timedelta = timedelta(0), keep: int = 0) -> Pruned:
         """Delete ended and interrupted runs older than ``older_than``, except the newest ``keep`` of all.
 
@@ -217,6 +230,24 @@ def new_id() -> str:
     """Return a new run id: forty bits of milliseconds, ten of chance."""
     number = (int((time.time() - _EPOCH) * 1000) & (1 << 40) - 1) << 10 | secrets.randbits(10)
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(45, -5, -5))
+
+
+def _plans(step: StepRow) -> bool:
+    return step.revision == 0 and step.path.partition(".")[0] in ("compile", "repair")
+
+
+def _began(step: StepRow) -> bool:
+    """True for a call that was made or may have been: not for one that the guard or the budget held back."""
+    return step.result is None or step.state in ("done", "failed")
+
+
+def _busy(spans: Iterable[tuple[float, float]]) -> float:
+    """Seconds in at least one of the spans."""
+    total, end = 0.0, float("-inf")
+    for begun, ended in sorted(spans):
+        total += max(0.0, ended - max(begun, end))
+        end = max(end, ended)
+    return total
 
 
 def _executed(row: Any) -> bool:

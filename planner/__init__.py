@@ -9,19 +9,22 @@ from ..plugins import lazy
 
 if TYPE_CHECKING:
     from .build import PlanBuilder
+    from .chunks import Cut, choose_chunk
     from .compile import LineCompiler
-    from .dag import Estimate, critical_path, estimate
+    from .dag import critical_path
     from .files import dump, parse
+    from .predict import estimate, seconds_to_end
     from .program import parse_program
     from .render import mermaid, svg, tree
     from .schedule import Scheduler
     from .validate import complete, problems
 
 __all__ = [
-    "Estimate",
+    "Cut",
     "LineCompiler",
     "PlanBuilder",
     "Scheduler",
+    "choose_chunk",
     "complete",
     "critical_path",
     "dump",
@@ -30,6 +33,7 @@ __all__ = [
     "parse",
     "parse_program",
     "problems",
+    "seconds_to_end",
     "svg",
     "tree",
 ]
@@ -37,18 +41,20 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
-        "Estimate": ".dag",
+        "Cut": ".chunks",
         "LineCompiler": ".compile",
         "PlanBuilder": ".build",
         "Scheduler": ".schedule",
+        "choose_chunk": ".chunks",
         "complete": ".validate",
         "critical_path": ".dag",
         "dump": ".files",
-        "estimate": ".dag",
+        "estimate": ".predict",
         "mermaid": ".render",
         "parse": ".files",
         "parse_program": ".program",
         "problems": ".validate",
+        "seconds_to_end": ".predict",
         "svg": ".render",
         "tree": ".render",
     },

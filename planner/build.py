@@ -8,7 +8,7 @@ plan = p.build()
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -114,9 +114,13 @@ class PlanBuilder:
         """Text around references, put together when their values are known."""
         return {"$text": [_json(part) for part in parts]}
 
-    def build(self) -> Plan:
-        """Return the plan. Raises PlanInvalid when specs were given and it breaks their rules."""
-        plan = Plan(task=self._task, nodes=tuple(map(lean, self._nodes.values())), origin="person")
+    def build(self, *, answers: Sequence[Call] = ()) -> Plan:
+        """Return the plan; ``answers`` are the calls whose results answer the task, by default all that none uses.
+
+        Raises PlanInvalid when specs were given and it breaks their rules.
+        """
+        nodes, ids = tuple(map(lean, self._nodes.values())), tuple(call.id for call in answers)
+        plan = Plan(task=self._task, nodes=nodes, origin="person", answers=ids)
         if self._specs:
             plan = complete(plan, self._specs)
             found = problems(plan, self._specs, max_nodes=max(64, len(plan.nodes)))

@@ -170,7 +170,7 @@ class LineCompiler:
             nodes = tuple(
                 dressed(node, self._specs.get(node.tool), task=job.text, memory=memory) for node in hint.plan.nodes
             )
-            plan = Plan(task=job.text, nodes=nodes, origin="memory")
+            plan = Plan(task=job.text, nodes=nodes, origin="memory", answers=hint.plan.answers)
             if [told for told in await self._problems(plan, job) if MAYBE not in told]:
                 continue
             if job.on_node is not None:

@@ -1,34 +1,13 @@
-"""A plan as a graph: order, width, critical path and predictions. networkx lives here only."""
+"""A plan as a graph: order, width and critical path. networkx lives here only."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from ..errors import PlanInvalid
 from ..steps import Node, Plan
-from .validate import Specs, named
 from .values import parents
-
-ELEMENTS = 5
-"""How many elements a map is assumed to have before its list is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a plan would take. Times in seconds, cost in dollars, per the tools' own specs."""
-
-    work: float
-    """All calls one after the other."""
-    span: float
-    """The critical path: no concurrency can be faster."""
-    makespan: float
-    """A list schedule under the given concurrency; between ``span`` and ``work``."""
-    cost: Decimal
-    calls: int
 
 
 def graph(plan: Plan) -> Any:
@@ -99,43 +78,3 @@ def critical_path(plan: Plan, seconds: Mapping[str, float]) -> tuple[list[str], 
         path.append(at)
         at = before[at]
     return path[::-1], total
-
-
-def estimate(plan: Plan, specs: Specs, concurrency: int) -> Estimate:
-    """Predict ``plan`` from its tools' typical seconds and costs; a map counts as ``ELEMENTS`` calls."""
-    tools = named(specs)
-    each: dict[str, float] = {}
-    calls: dict[str, int] = {}
-    cost = Decimal(0)
-    for node in plan.nodes:
-        spec = tools.get(node.tool)
-        calls[node.id] = ELEMENTS if node.over is not None else 1
-        each[node.id] = spec.seconds if spec else 0.0
-        cost += calls[node.id] * (spec.cost if spec else Decimal(0))
-    took = {id: each[id] * -(-calls[id] // concurrency) for id in each}
-    return Estimate(
-        work=sum(each[id] * calls[id] for id in each),
-        span=critical_path(plan, each)[1],
-        makespan=_makespan(plan, took, concurrency),
-        cost=cost,
-        calls=sum(calls.values()),
-    )
-
-
-def _makespan(plan: Plan, seconds: Mapping[str, float], concurrency: int) -> float:
-    """Play the schedule: ready nodes first come first served on ``concurrency`` workers."""
-    made = graph(plan)
-    waits = dict(made.in_degree())
-    ready = [id for id, number in waits.items() if number == 0]
-    running: list[tuple[float, str]] = []
-    now = 0.0
-    while ready or running:
-        while ready and len(running) < concurrency:
-            id = ready.pop(0)
-            heapq.heappush(running, (now + seconds[id], id))
-        now, id = heapq.heappop(running)
-        for child in made.successors(id):
-            waits[child] -= 1
-            if waits[child] == 0:
-                ready.append(child)
-    return now

@@ -38,6 +38,8 @@ def dump(plan: Plan) -> str:
     if plan.refusal:
         head["refusal"] = plan.refusal
     head["origin"] = plan.origin
+    if plan.answers:
+        head["answers"] = list(plan.answers)
     lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in head.items()]
     nodes = ",\n".join("    " + json.dumps(node_record(node), ensure_ascii=False) for node in plan.nodes)
     body = f"\n{nodes}\n  ]" if nodes else "]"

@@ -13,7 +13,7 @@ from ..steps import Plan, StepResult
 from .lines import write, write_value
 from .numbers import Numbers
 from .shown import shown
-from .values import parents
+from .values import ends
 
 _RULES = """\
 You write the answer to a TASK from the RESULTS of tool calls.
@@ -78,8 +78,8 @@ def _request(messages: tuple[Message, ...], grammar: str) -> ModelRequest:
 
 def _numbers(task: str, plan: Plan, results: Mapping[str, StepResult]) -> Numbers:
     """The numbers that an answer may say: of the results, last ones first, of failures, calls and the task."""
-    ends = [results[node.id] for node in reversed(plan.nodes) if node.id in results]
-    found = [result.failure.message if result.failure is not None else result.value for result in ends]
+    last_first = [results[node.id] for node in reversed(plan.nodes) if node.id in results]
+    found = [result.failure.message if result.failure is not None else result.value for result in last_first]
     return Numbers([*found, task, *(dict(node.args) for node in plan.nodes)])
 
 
@@ -149,13 +149,12 @@ def _grounded(answer: str, plan: Plan, results: Mapping[str, StepResult]) -> str
 
     An answer that has nothing of the results in it is made up: the value takes its place.
     """
-    used = {id for node in plan.nodes for id in parents(node)}
-    ends = [results[node.id].value for node in plan.nodes if node.id not in used and node.id in results]
-    plain = [value for value in ends if _is_plain(value)]
+    found = [results[node.id].value for node in ends(plan) if node.id in results]
+    plain = [value for value in found if _is_plain(value)]
     missing = [write_value(value).strip('"') for value in plain if not _says(answer, value)]
-    paths = [str(value["path"]) for value in ends if isinstance(value, dict) and set(value) == {"path", "bytes"}]
+    paths = [str(value["path"]) for value in found if isinstance(value, dict) and set(value) == {"path", "bytes"}]
     said = any(_says(answer, result.value) for result in results.values() if _is_plain(result.value))
-    if missing and len(ends) == 1 and not said:
+    if missing and len(found) == 1 and not said:
         return missing[0]
     if missing:
         answer = f"{answer} Also: {', '.join(missing)}."

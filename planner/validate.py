@@ -53,6 +53,9 @@ def problems(plan: Plan, specs: Specs, *, max_nodes: int = 64, known: Collection
     looped = _looped(plan)
     if looped:
         found.append(f"{', '.join(looped)} wait for one another; let each use earlier results only.")
+    for id in plan.answers:
+        if id not in order and id not in known:
+            found.append(f"answers: names {id}, which does not exist; use ids of the plan.")
     checker = _checker()
     for at, node in enumerate(plan.nodes):
         found += _references(node, at, order, known, looped)

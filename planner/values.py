@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentsInvalid
-from ..steps import Bound, Label, Node, StepResult, ToolSpec
+from ..steps import Bound, Effect, Label, Node, Plan, StepResult, ToolSpec
 
 _HEAD = re.compile(r"n[1-9][0-9]*|item")
 _PART = re.compile(r"""\.([^.\[\]"'\s]+)|\[(-?[0-9]+)\]|\["([^"]+)"\]|\['([^']+)'\]""")
@@ -116,6 +116,19 @@ def parents(node: Node) -> tuple[str, ...]:
             found[head.group()] = None
     found.update(dict.fromkeys(node.after))
     return tuple(found)
+
+
+def ends(plan: Plan) -> list[Node]:
+    """Nodes whose results are what the plan was made for: its ``answers``, or all whose value no other uses.
+
+    An effect whose value nobody uses is always one. Calls that only come ``after`` do not use a value.
+    """
+    used = {parse_ref(text).head for node in plan.nodes for text in refs(node)}
+    return [
+        node
+        for node in plan.nodes
+        if node.id in plan.answers or (node.id not in used and not (plan.answers and node.effect is Effect.READ))
+    ]
 
 
 def lean(node: Node) -> Node:

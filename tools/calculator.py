@@ -40,7 +40,7 @@ async def _check(args: Mapping[str, Any], ctx: Ctx) -> list[str]:
     return syntax_problems("calculator", args.get("expression"))
 
 
-@tool(seconds=0.001, binds=("expression",), check=_check)
+@tool(seconds=0.001, binds=("expression",), stability="pure", check=_check)
 def calculator(expression: str | Bound) -> int | float | bool | str | None:
     """Return the value of an arithmetic expression: a number, true or false, or a date for date arithmetic.
 

@@ -19,7 +19,7 @@ async def _check(args: Mapping[str, Any], ctx: Ctx) -> list[str]:
     return syntax_problems("choose", args.get("condition"))
 
 
-@tool(seconds=0.001, binds=("condition", "yes", "no"), check=_check)
+@tool(seconds=0.001, binds=("condition", "yes", "no"), stability="pure", check=_check)
 def choose(condition: bool | str | Bound, yes: Any | Bound, no: Any | Bound) -> Any:
     """Return the value of yes if the condition holds, otherwise the value of no.
 

@@ -37,7 +37,7 @@ def _folders(ctx: Ctx) -> str:
     return ", ".join(list(names)[:12])
 
 
-@tool(seconds=0.02, paths=("folder",), check=_there)
+@tool(seconds=0.02, paths=("folder",), stability="stable", check=_there)
 def list_files(ctx: Ctx, folder: str = ".", pattern: str = "*") -> list[str]:
     """Return the paths of the files in a folder and below it, as a list of text.
 
@@ -52,7 +52,7 @@ def list_files(ctx: Ctx, folder: str = ".", pattern: str = "*") -> list[str]:
     return found
 
 
-@tool(seconds=0.02, paths=("path",), check=_there)
+@tool(seconds=0.02, paths=("path",), stability="stable", check=_there)
 def read_file(ctx: Ctx, path: str, first: int = 1, last: int | None = None) -> str:
     """Return the text of a file.
 
@@ -88,7 +88,7 @@ def read_file(ctx: Ctx, path: str, first: int = 1, last: int | None = None) -> s
     return b"".join(kept).decode("utf-8", errors="replace")
 
 
-@tool(seconds=0.1, paths=("folder",), check=_there)
+@tool(seconds=0.1, paths=("folder",), stability="stable", check=_there)
 def search_files(
     ctx: Ctx, text: str, pattern: str = "*", folder: str = ".", regex: bool = False
 ) -> list[dict[str, Any]]:

@@ -41,6 +41,10 @@ class ToolOptions(TypedDict, total=False):
     """Parameters annotated ``str | Bound``."""
     paths: tuple[str, ...]
     """Parameters that are paths in the workspace."""
+    stability: Literal["pure", "stable", "fresh"]
+    """What an equal call gives: always the same, the same until an effect changes something, or anything."""
+    batches: str
+    """Parameter that takes one value or a list of them, for which the result is the list of results."""
     check: Check
 
 
@@ -61,6 +65,9 @@ class FunctionTool(Generic[P, R]):
         unknown = [path for path in options.get("paths", ()) if path not in self.signature.parameters["properties"]]
         if unknown:
             raise UsageError(f"tool {name!r}: paths names {unknown[0]!r}, which is no parameter; correct it.")
+        batches = options.get("batches", "")
+        if batches and batches not in self.signature.parameters["properties"]:
+            raise UsageError(f"tool {name!r}: batches names {batches!r}, which is no parameter; correct it.")
         chosen: dict[str, Any] = {key: value for key, value in options.items() if key not in ("name", "check", "cost")}
         self._spec = ToolSpec(
             name=name,

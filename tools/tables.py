@@ -50,7 +50,9 @@ class QueryTool(FunctionTool[Any, Any]):
             """
             return await self._query(ctx.workspace, sql, form)
 
-        super().__init__(query, seconds=0.15, timeout=TIMEOUT, binds=("sql",), check=self._check_sql)
+        super().__init__(
+            query, seconds=0.15, timeout=TIMEOUT, binds=("sql",), stability="stable", check=self._check_sql
+        )
 
     async def brief(self, ctx: Ctx) -> str:
         """Tables with columns, types, counts and a few values, at most about 1,200 tokens."""

@@ -9,7 +9,7 @@ from typing import Any
 from .spec import tool
 
 
-@tool(seconds=0.01)
+@tool(seconds=0.01, stability="pure")
 def text_stats(text: str | list[str], top: int = 5) -> dict[str, Any]:
     """Return {characters, words, lines, sentences, common} of a text; common is a list of {word, count}.
 

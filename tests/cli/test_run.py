@@ -170,11 +170,24 @@ def test_plan_prints_the_dag_and_runs_nothing(call: Call, serve: Serve, folder: 
     ]
     assert body["models"] == {"compile": "scripted", "join": "scripted"}
     assert body["estimate"]["seconds"] > 0
+    assert body["estimate"]["calls"] == 3 and body["estimate"]["ranges"]["calls"]["high"] > 3
     assert not (folder / "out.txt").exists()
     text = call("plan", "write twice the sum to out.txt", "--svg", "dag.svg", "-o", "plan.json")
     assert "estimate" in text.out and "query" in text.out
     assert (folder / "dag.svg").read_text().lstrip().startswith("<svg")
     assert call("plan", "write twice the sum", "--mermaid").out.startswith(("graph", "flowchart"))
+
+
+def test_plan_tells_what_the_passes_changed(call: Call, serve: Serve) -> None:
+    twice = SUM.splitlines()[0]
+    serve(lambda request: SUM + twice.replace("1.", "3.") + '\n4. calculator(expression="$3 + $2")\n')
+    text = call("plan", "twice the sum and the sum", "--passes").out
+    assert "n3 merged into n1: the same query call as n1" in text and "nothing to do" in text
+    body = call("plan", "twice the sum and the sum", "--json").json
+    assert [node["id"] for node in body["nodes"]] == ["n1", "n2", "n4"]
+    changes = {each["name"]: [change["node"] for change in each["changes"]] for each in body["passes"]}
+    assert changes["merge"] == ["n3"] and changes["dead"] == []
+    assert "merged" not in call("plan", "twice the sum and the sum").out
 
 
 def test_a_plan_can_be_written_edited_and_run(call: Call, serve: Serve, folder: Path) -> None:
@@ -195,8 +208,12 @@ def test_show_and_runs_tell_what_happened(call: Call, serve: Serve) -> None:
     text = call("show", run[:8]).out
     for part in (run, "done", "twice the sum", "query", "calculator", "model scripted", "answer", "84"):
         assert part in text, part
+    assert "\nguess  " in text and "\ntook   " in text and "2 calls" in text
     body = call("show", "--json").json
     assert body["run"] == run
+    assert body["took"]["calls"] == body["predicted"]["calls"] == 2
+    assert body["predicted"]["lower"] <= body["predicted"]["makespan"] <= body["predicted"]["upper"]
+    assert body["predicted"]["ranges"]["tokens"]["low"] < body["predicted"]["ranges"]["tokens"]["high"]
     assert {"compile", "join", "n1", "n2"} <= {step["path"] for step in body["steps"]}
     (row,) = call("runs", "--json").json
     assert row["run"] == run and row["status"] == "done"

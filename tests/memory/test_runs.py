@@ -17,6 +17,7 @@ from shuntyard.memory.journal import SqlJournal
 from shuntyard.memory.ledger import SqlLedger
 from shuntyard.memory.runs import Runs, new_id
 from shuntyard.memory.store import Store
+from shuntyard.messages import Usage
 from shuntyard.protocols import Amount
 from shuntyard.settings import Settings
 from shuntyard.steps import Limits, Node, Plan, RunResult, Step, StepKey, StepResult
@@ -175,3 +176,26 @@ async def test_the_same_question_keeps_its_id_and_its_answer(store: Store, run: 
     assert [question.by for question in approvals.questions(run)] == ["person", "flag"]
     with pytest.raises(UnknownName, match="nothere"):
         approvals.decide("nothere", True)
+
+
+async def test_what_a_run_took_counts_calls_and_answers_once_and_planning_not(store: Store) -> None:
+    runs, journal = Runs(store), SqlJournal(store)
+    run = runs.start("t")
+
+    async def write(path: str, *, revision: int = 0, kind: Any = "tool", attempt: int = 1, **result: Any) -> None:
+        step = Step(key=StepKey(run, revision, path), kind=kind, name="x", attempt=attempt)
+        await journal.commit(step, StepResult(**result))
+
+    spent = Usage(prompt=10, completion=1)
+    await write("compile", kind="model", started=0.5, seconds=9.0, usage=spent)
+    await write("repair.2", kind="model", started=9.5, seconds=1.0, usage=spent)
+    await write("n1", started=1.0, seconds=2.0, cost=Decimal("0.1"))
+    await write("n2", started=2.0, seconds=2.0, status="failed")
+    await write("n2", started=8.0, seconds=1.0, attempt=2)
+    await write("n3", status="waiting")
+    await write("n4", status="denied")
+    await write("join", kind="model", started=20.0, seconds=0.5, usage=spent, cost=Decimal("0.2"))
+    await write("replan", revision=1, kind="model", started=30.0, seconds=1.0, usage=spent)
+    took = runs.took(run)
+    assert (took.calls, took.tokens, took.cost) == (3, 22, Decimal("0.3"))
+    assert took.seconds == pytest.approx(3 + 1 + 0.5 + 1)

@@ -1,4 +1,3 @@
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -6,13 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shuntyard.errors import PlanInvalid
-from shuntyard.planner.dag import ELEMENTS, critical_path, estimate, graph, layers, ordered, width
-from shuntyard.steps import Plan, ToolSpec
-
-SPECS = [
-    ToolSpec(name="fast", description="", parameters={}, seconds=1.0),
-    ToolSpec(name="slow", description="", parameters={}, seconds=5.0, cost=Decimal("0.5")),
-]
+from shuntyard.planner.dag import critical_path, graph, layers, ordered, width
+from shuntyard.steps import Plan
 
 
 def plan(*nodes: tuple[str, list[str]], **more: Any) -> Plan:
@@ -48,20 +42,6 @@ def test_layers_and_width() -> None:
     assert width(Plan(task="t", nodes=())) == 0
 
 
-def test_an_estimate_adds_up() -> None:
-    free = estimate(DIAMOND, SPECS, 16)
-    assert (free.work, free.span, free.makespan, free.cost, free.calls) == (8, 7, 7, Decimal("0.5"), 4)
-    assert estimate(DIAMOND, SPECS, 1).makespan == 8
-
-
-def test_a_map_counts_as_several_calls() -> None:
-    mapped = Plan.model_validate(
-        {"task": "t", "nodes": [{"id": "n1", "tool": "fast"}, {"id": "n2", "tool": "slow", "over": {"$ref": "n1"}}]}
-    )
-    guess = estimate(mapped, SPECS, 16)
-    assert guess.calls == 1 + ELEMENTS and guess.makespan == 6 and guess.cost == ELEMENTS * Decimal("0.5")
-
-
 def test_a_cycle_is_named() -> None:
     looped = plan(("fast", []), ("fast", ["n3"]), ("fast", ["n2"]))
     with pytest.raises(PlanInvalid, match=r"n2 -> n3 -> n2|n3 -> n2 -> n3"):
@@ -80,13 +60,6 @@ def dags(draw: st.DrawFn) -> Plan:
             for at in range(size)
         )
     )
-
-
-@given(dags(), st.integers(1, 5))
-def test_span_makespan_and_work_are_in_order(dag: Plan, concurrency: int) -> None:
-    guess = estimate(dag, SPECS, concurrency)
-    assert guess.span <= guess.makespan <= guess.work
-    assert guess.makespan <= guess.work / concurrency + guess.span
 
 
 @given(dags(), st.randoms())

@@ -1,0 +1,99 @@
+"""The best cut, against trying every number of parts under the same model."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shuntyard.errors import UsageError
+from shuntyard.messages import ModelInfo
+from shuntyard.planner.chunks import Chunking, Cut, analyse, choose_chunk
+
+MODEL = ModelInfo(
+    name="m", context=4096, seconds_per_token=0.02, input_price=Decimal("0.000001"), output_price=Decimal("0.000004")
+)
+
+
+def by_trying(n: int, cut: Cut, model: ModelInfo, concurrency: int, least: str, max_error: float) -> Chunking | None:
+    found = [analyse(n, parts, cut, model, concurrency=concurrency) for parts in range(1, n + 1)]
+    room = model.context - cut.instructions - cut.answer
+    fits = [
+        each
+        for each in found
+        if each.size <= room and (each.parts == 1 or each.parts * cut.answer <= room) and each.error <= max_error
+    ]
+    return min(fits, key=lambda each: (getattr(each, least), each.parts), default=None)
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> Cut:
+    base, slope, power = draw(st.floats(0, 0.2)), draw(st.floats(0, 0.05)), draw(st.sampled_from([0.5, 1.0, 2.0]))
+    sign = draw(st.sampled_from([1, 1, 1, -1]))
+
+    def error(size: int) -> float:
+        return min(1.0, max(0.0, base + sign * slope * size**power))
+
+    return Cut(
+        error=error,
+        instructions=draw(st.integers(0, 60)),
+        answer=draw(st.integers(0, 12)),
+        right=draw(st.sampled_from(["all", "one"])),
+    )
+
+
+@given(
+    st.integers(1, 300), cuts(), st.integers(1, 8), st.sampled_from(["seconds", "cost"]), st.floats(0, 1),
+    st.integers(20, 400),
+)  # fmt: skip
+def test_it_is_as_good_as_trying_all(
+    n: int, cut: Cut, concurrency: int, least: str, max_error: float, context: int
+) -> None:
+    model = MODEL.model_copy(update={"context": context})
+    wanted = by_trying(n, cut, model, concurrency, least, max_error)
+    try:
+        found = choose_chunk(n, cut, model, concurrency=concurrency, least=least, max_error=max_error)  # type: ignore[arg-type]
+    except UsageError:
+        assert wanted is None
+        return
+    assert wanted is not None
+    assert found.error <= max_error
+    assert getattr(found, least) == pytest.approx(getattr(wanted, least))
+
+
+def test_workers_make_smaller_parts_worth_their_price() -> None:
+    cut = Cut(error=lambda size: 0.0)
+    alone = choose_chunk(3000, cut, MODEL)
+    many = choose_chunk(3000, cut, MODEL, concurrency=8)
+    cheap = choose_chunk(3000, cut, MODEL, concurrency=8, least="cost")
+    assert alone.parts == cheap.parts == 1
+    assert many.parts > 1 and many.seconds < alone.seconds
+    assert many.cost is not None and cheap.cost is not None and many.cost > cheap.cost
+
+
+def test_an_error_that_grows_with_the_size_asks_for_smaller_parts() -> None:
+    cut = Cut(error=lambda size: min(1.0, (size / 4000) ** 2))
+    free = choose_chunk(3000, cut, MODEL)
+    held = choose_chunk(3000, cut, MODEL, max_error=0.1)
+    assert free.parts == 1 and free.error > 0.5
+    assert held.parts > 1 and held.error <= 0.1
+    assert analyse(3000, held.parts - 1, cut, MODEL).error > 0.1
+
+
+def test_parts_fit_the_context_and_so_do_their_answers() -> None:
+    cut = Cut(error=lambda size: 0.0)
+    found = choose_chunk(100_000, cut, MODEL, least="cost")
+    assert found.size + cut.instructions + cut.answer <= MODEL.context
+    assert found.parts == -(-100_000 // (MODEL.context - 120))
+    assert choose_chunk(10_000_000, Cut(error=lambda size: 0.0, answer=0), MODEL).parts > 2000
+
+
+def test_what_cannot_be_done_is_said() -> None:
+    with pytest.raises(UsageError, match="the least is 0[.]5"):
+        choose_chunk(100, Cut(error=lambda size: 0.5, right="one"), MODEL, max_error=0.1)
+    with pytest.raises(UsageError, match="least='seconds'"):
+        choose_chunk(100, Cut(error=lambda size: 0.0), MODEL.model_copy(update={"input_price": None}), least="cost")
+    with pytest.raises(UsageError, match="0 tokens"):
+        choose_chunk(0, Cut(error=lambda size: 0.0), MODEL)
+    with pytest.raises(UsageError, match="no cut"):
+        choose_chunk(1_000_000, Cut(error=lambda size: 0.0, answer=100), MODEL)
