@@ -10,7 +10,9 @@
 
 A name is an earlier result, ``best.name`` and ``best[0]`` parts of it, an f-string is text around some. A ``for``
 has one call, which runs once per element; an ``if`` runs its calls when the value is true, non-zero, non-empty.
-Calls may stand inside calls. Order is by need alone: lines that need nothing of one another run at once.
+Calls may stand inside calls. ``return`` names the results that answer the task, and reads that they do not need are
+left out; without one, all results that no other call uses answer it. Order is by need alone: lines that need nothing of
+one another run at once.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pydantic import JsonValue
 from ..errors import PlanInvalid
 from ..steps import Node, Plan
 from .lines import OUTSIDE
-from .values import lean
+from .values import lean, parse_ref
 
 _MOST = 20_000
 """Characters of a program."""
@@ -61,6 +63,7 @@ def parse_program(text: str, *, task: str = "", origin: str = "person") -> Plan:
     except RecursionError:
         raise PlanInvalid(["the program is nested too deeply; write shorter values."]) from None
     data: dict[str, Any] = {"task": task, "origin": origin, "nodes": reader.nodes, "refusal": reader.refusal}
+    data["answers"] = tuple(dict.fromkeys(reader.answers))
     plan = Plan.model_validate(data)
     return plan.model_copy(update={"nodes": tuple(map(lean, plan.nodes))})
 
@@ -71,6 +74,8 @@ class _Reader:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.refusal = ""
+        self.answers: list[str] = []
+        """Ids of the results that are returned."""
         self.names: dict[str, str] = {}
         """Reference by name."""
         self.when: JsonValue = None
@@ -115,8 +120,8 @@ class _Reader:
 
     def returned(self, statement: ast.Return) -> None:
         value = statement.value
-        for item in value.elts if isinstance(value, ast.Tuple) else [value] if value is not None else []:
-            self.result(item)
+        items = value.elts if isinstance(value, ast.Tuple) else [value] if value is not None else []
+        self.answers = [parse_ref(self.result(item)).head for item in items]
 
     def loop(self, statement: ast.For) -> None:
         if not isinstance(statement.target, ast.Name) or statement.orelse:

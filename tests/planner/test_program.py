@@ -43,6 +43,11 @@ return best, lamps[0]
     ]
 
 
+def test_what_is_returned_answers() -> None:
+    assert parse_program("x = a()\ny = b(c=x)\nreturn y.d, x[0], y").answers == ("n2", "n1")
+    assert parse_program("x = a()").answers == ()
+
+
 def test_a_for_maps_one_call_and_an_if_is_a_condition() -> None:
     text = """
 rows = read(path="a.csv")
