@@ -24,7 +24,7 @@ from .reader import LineReader
 from .repair import Shape, dressed, planned, worded
 from .shapes import bare, selecting, unmet
 from .shots import choose_shots
-from .superfluous import without_superfluous
+from .superfluous import spoken_of, without_repeats, without_superfluous
 from .targets import targets
 from .validate import problems
 from .whose import with_whose
@@ -99,6 +99,7 @@ class LineCompiler:
         self._max_repairs = max_repairs
         self._max_lines = max_lines
         self._on_repair = on_repair
+        self._foreign = not choose_shots(self._list)
 
     async def compile(
         self,
@@ -129,6 +130,10 @@ class LineCompiler:
         draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list, known=job.brief)), role)
         if draft.plan.refusal and len(needed(task, self._list, known=job.brief)) < len(self._list):
             draft = best = await self._draft(job, asked, self._rules(job, self._list), role)
+        if draft.plan.refusal and self._foreign and (said := spoken_of(task, self._list)):
+            # Told by its own name, a tool is what the task wants, whatever a small model says of it.
+            fit = [spec for spec in self._list if spec.name in said]
+            draft = best = await self._draft(job, asked, self._rules(job, fit, refuse=False), role)
         # Without some chance a small model writes the rejected plan again, word for word.
         for turn in range(1, self._max_repairs + 1):
             if draft.rank == 0:
@@ -158,9 +163,9 @@ class LineCompiler:
             raise PlanInvalid(best.problems)
         return best.plan
 
-    def _rules(self, job: _Task, specs: Sequence[ToolSpec]) -> str:
+    def _rules(self, job: _Task, specs: Sequence[ToolSpec], *, refuse: bool = True) -> str:
         earlier = [int(node.id[1:]) for node in job.kept]
-        return grammar(specs, first=job.first, earlier=earlier, max_lines=self._max_lines)
+        return grammar(specs, first=job.first, earlier=earlier, max_lines=self._max_lines, refuse=refuse)
 
     async def _remembered(self, job: _Task, hints: Sequence[Hint]) -> Plan | None:
         for hint in hints:
@@ -266,8 +271,8 @@ class LineCompiler:
                 plan = await self._mended_node(plan, plan.node(id), job, shapes)
             shapes[id] = await self._shape_of(plan.node(id), shapes)
         plan = without_echoes(plan, self._specs)
-        if not (job.kept or choose_shots(self._list)):
-            plan = without_superfluous(plan, self._specs)
+        if self._foreign and not job.kept:
+            plan = without_superfluous(without_repeats(plan), self._specs)
         told = {node.id: await self._told(node, plan, job, shapes) for node in plan.nodes if node not in job.kept}
         plan = without_misses(plan, told)
         plan = without_unasked(merged_writes(plan, self._specs), self._specs, job.brief)

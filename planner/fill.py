@@ -60,8 +60,10 @@ class SelectThenFill:
         lines = [] if chosen else [parts[0].text.strip()]
         for number, (tool, purpose) in enumerate(chosen, start=1):
             asked = self._fill(number, tool, purpose, lines)
-            rules = grammar([self._specs[tool]], first=number, earlier=range(1, number), max_lines=1, closed=False)
-            parts.append(await self._ask(request, asked, rules.replace(f' | "{OUTSIDE}(reason=" plain ")"', "", 1)))
+            rules = grammar(
+                [self._specs[tool]], first=number, earlier=range(1, number), max_lines=1, closed=False, refuse=False
+            )
+            parts.append(await self._ask(request, asked, rules))
             lines.append(parts[-1].text.strip())
             if on_text is not None:
                 on_text(f"{lines[-1]}\n")

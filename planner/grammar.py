@@ -29,13 +29,19 @@ _MAX_CHOICES = 60
 
 
 def grammar(
-    specs: Sequence[ToolSpec], *, first: int = 1, earlier: Sequence[int] = (), max_lines: int = 10, closed: bool = True
+    specs: Sequence[ToolSpec],
+    *,
+    first: int = 1,
+    earlier: Sequence[int] = (),
+    max_lines: int = 10,
+    closed: bool = True,
+    refuse: bool = True,
 ) -> str:
     """Return the GBNF of plans over ``specs``.
 
     Lines are numbered from ``first``; line k may refer to ``earlier`` numbers and to first..k-1. A plan has
-    at most ``max_lines`` lines, or is a refusal instead. It ends with the results that answer the task unless it
-    is not ``closed``.
+    at most ``max_lines`` lines, or with ``refuse`` is a refusal instead. It ends with the results that answer the
+    task unless it is not ``closed``.
     """
     built = _Grammar(specs)
     rest = ""
@@ -43,7 +49,9 @@ def grammar(
         call = built.line((*earlier, *range(first, number)))
         end = built.end((*earlier, *range(first, number + 1))) if closed else '""'
         rest = f'"{number}. " {call} "\\n" ( {rest} | {end} )' if rest else f'"{number}. " {call} "\\n" {end}'
-    ways = [*([rest] if specs else []), '"outside(reason=" plain ")"']
+    ways = [rest] if specs else []
+    if refuse or not ways:
+        ways.append('"outside(reason=" plain ")"')
     return f"root ::= {' | '.join(ways)}\n" + "\n".join(built.rules.values()) + _SHARED
 
 

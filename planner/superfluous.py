@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from ..steps import Node, Plan, ToolSpec
+from ..steps import Effect, Node, Plan, ToolSpec
 from .values import parents
 
 _IDLE = frozenset(
@@ -22,6 +23,7 @@ _IDLE = frozenset(
     "will with would you your".split()
 )
 _SEVERAL = re.compile(r"\b(all|both|each)\b", re.IGNORECASE)
+_AGAIN = re.compile(r"\b(twice|thrice|again|repeat\w*|times)\b", re.IGNORECASE)
 _WORD = re.compile(r"\d+(?:\.\d+)?|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_A-Za-z]+")
 
 
@@ -45,6 +47,30 @@ def without_superfluous(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
     return (
         plan.model_copy(update={"nodes": tuple(node for node in plan.nodes if node.id not in gone)}) if gone else plan
     )
+
+
+def without_repeats(plan: Plan) -> Plan:
+    """Return ``plan`` without reads that are the same call again: small models go round in their lines.
+
+    Results that are used stay, and so does all of a task that wants something twice.
+    """
+    if _AGAIN.search(plan.task):
+        return plan
+    used = {id for node in plan.nodes for id in parents(node)}
+    seen: list[tuple[Any, ...]] = []
+    kept = []
+    for node in plan.nodes:
+        call = (node.tool, node.args, node.when, node.over, node.after)
+        if call not in seen or node.id in used or node.effect is not Effect.READ:
+            kept.append(node)
+        seen.append(call)
+    return plan.model_copy(update={"nodes": tuple(kept)}) if len(kept) < len(plan.nodes) else plan
+
+
+def spoken_of(task: str, specs: Iterable[ToolSpec]) -> list[str]:
+    """Return the tools of which ``task`` says every word of the name: with one, a refusal is hardly ever right."""
+    said = _words(task)
+    return [spec.name for spec in specs if (name := _words(spec.name)) and name <= said]
 
 
 def _about(node: Node, spec: ToolSpec) -> set[str]:

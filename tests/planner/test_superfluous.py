@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 
 from shuntyard.planner.compile import LineCompiler
-from shuntyard.planner.superfluous import without_superfluous
+from shuntyard.planner.superfluous import spoken_of, without_repeats, without_superfluous
 from shuntyard.serving.scripted import ScriptedModel
-from shuntyard.steps import Node, Plan, ToolSpec
+from shuntyard.steps import Effect, Node, Plan, ToolSpec
 
 
 def tool(name: str, description: str, *parameters: str) -> ToolSpec:
@@ -73,3 +73,38 @@ async def test_the_compiler_leaves_them_out_of_plans_over_own_tools() -> None:
     model = ScriptedModel([f"{text}return $1, $2"])
     plan = await LineCompiler(model, tuple(SPECS.values())).compile("Find the tides of Varberg on 2021-05-03.")
     assert [node.tool for node in plan.nodes] == ["harbour_tides"] and len(model.requests) == 1
+
+
+def test_the_same_read_again_goes_unless_it_is_wanted_or_used() -> None:
+    def left(task: str, *nodes: Node) -> list[str]:
+        return [node.id for node in without_repeats(Plan(task=task, nodes=nodes)).nodes]
+
+    first, again = (Node(id=id, tool=TIDES[0], args=TIDES[1]) for id in ("n1", "n2"))
+    other = Node(id="n2", tool=TIDES[0], args={"harbour": "Oslo", "day": "2021-05-03"})
+    assert left("tides of Varberg", first, again) == ["n1"]
+    assert left("tides of Varberg, twice", first, again) == ["n1", "n2"]
+    assert left("tides", first, other) == ["n1", "n2"]
+    user = Node(id="n3", tool="hotel_rooms", args={"city": {"$ref": "n2"}, "stars": "4"})
+    assert left("tides", first, again, user) == ["n1", "n2", "n3"]
+    sent = [node.model_copy(update={"effect": Effect.EXTERNAL}) for node in (first, again)]
+    assert left("tides", *sent) == ["n1", "n2"]
+
+
+def test_a_task_speaks_of_a_tool_by_every_word_of_its_name() -> None:
+    specs = SPECS.values()
+    assert spoken_of("What are the harbour's tides?", specs) == ["harbour_tides"]
+    assert spoken_of("What does the harbour cost?", specs) == []
+
+
+@pytest.mark.anyio
+async def test_a_refusal_is_not_taken_where_the_task_names_a_tool() -> None:
+    model = ScriptedModel(
+        ['outside(reason="no tool knows tides")', '1. harbour_tides(harbour="Varberg", day="2021-05-03")\nreturn $1']
+    )
+    compiler = LineCompiler(model, tuple(SPECS.values()))
+    plan = await compiler.compile("The tides of Varberg harbour on 2021-05-03?")
+    assert [node.tool for node in plan.nodes] == ["harbour_tides"]
+    rules = model.requests[1].grammar or ""
+    assert "outside" not in rules and "hotel_rooms" not in rules
+    refused = await LineCompiler(ScriptedModel(['outside(reason="no")']), tuple(SPECS.values())).compile("Sing.")
+    assert refused.refusal == "no"
