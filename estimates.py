@@ -6,6 +6,11 @@ from decimal import Decimal
 
 from .messages import Frozen
 
+PACE = 0.02
+"""Seconds per generated token of a model that does not say."""
+READING = 5
+"""Prompt tokens that are read in the time of one generated token."""
+
 
 class Range(Frozen):
     """A figure that nobody can know yet."""

@@ -1,4 +1,7 @@
-"""What a run will take once its plan stands: the plan's calls, the answer, and at worst every replan."""
+"""What a run will take once its plan stands: the plan's calls, the answer, and at worst every replan.
+
+Tokens of model calls are round figures from the size of the prompts, not measured ones.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ..errors import ShuntyardError
-from ..estimates import CostRange, Prediction, Range
+from ..estimates import PACE, READING, CostRange, Prediction, Range
 from ..messages import ModelInfo
 from ..planner.predict import HIGH, LIKELY, LOW, estimate
 from ..steps import Limits, Plan
@@ -20,9 +23,8 @@ class Talk(NamedTuple):
     completion: float
 
     def seconds(self, info: ModelInfo) -> float:
-        """Generating, and reading the prompt at five times that pace."""
-        per_token = info.seconds_per_token or 0.02
-        return self.completion * per_token + self.prompt * per_token / 5
+        """Reading the prompt and generating the answer."""
+        return (info.seconds_per_token or PACE) * (self.prompt / READING + self.completion)
 
     def cost(self, info: ModelInfo) -> Decimal | None:
         """Dollars; None where the price is not known."""

@@ -15,12 +15,8 @@ from decimal import Decimal
 from typing import Literal
 
 from ..errors import UsageError
+from ..estimates import PACE, READING
 from ..messages import ModelInfo
-
-READING = 5
-"""Prompt tokens that are read in the time of one generated token."""
-_PACE = 0.02
-"""Seconds per generated token of a model that does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ class Chunking:
 def analyse(n: int, parts: int, cut: Cut, model: ModelInfo, *, concurrency: int = 1) -> Chunking:
     """Return what it takes to cut ``n`` tokens into ``parts``: parts that are equal up to one token."""
     size = -(-n // parts)
-    pace = model.seconds_per_token or _PACE
+    pace = model.seconds_per_token or PACE
     joins = parts > 1
     each = pace * ((cut.instructions + size) / READING + cut.answer)
     join = pace * ((cut.instructions + parts * cut.answer) / READING + cut.answer) if joins else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -61,6 +61,11 @@ class Scope:
     def stability(self, node: Node) -> Literal["pure", "stable", "fresh"]:
         """How far an equal call gives the same; an effect and an unknown tool never do."""
         return "fresh" if self.effectful(node) else self.specs[node.tool].stability
+
+
+def upstream(ids: Collection[str], above: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """``ids`` and all that they wait for, where ``above`` says what each of them waits for."""
+    return frozenset(ids).union(*(above.get(id, frozenset()) for id in ids))
 
 
 class Outcome(NamedTuple):

@@ -43,7 +43,8 @@ def _key(node: Node, scope: Scope, effects: int) -> str:
         return ""
     spec = scope.specs[node.tool]
     name = spec.batches
-    if name not in node.args or name in spec.binds or not _single(node.args[name]):
+    # Bound texts and paths are resolved one by one.
+    if name not in node.args or name in (*spec.binds, *spec.paths) or not _single(node.args[name]):
         return ""
     rest = {key: value for key, value in node.args.items() if key != name}
     epoch = effects if spec.stability != "pure" else -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...steps import Node, Plan
 from ..values import parents
-from .base import Change, Outcome, Pass, Scope
+from .base import Change, Outcome, Pass, Scope, upstream
 
 
 def _hoist(plan: Plan, scope: Scope) -> Outcome:
@@ -20,7 +20,7 @@ def _hoist(plan: Plan, scope: Scope) -> Outcome:
             gone = [id for id in node.after if id not in freed.after]
             changes.append(Change(kind="changed", node=node.id, reason=f"need not wait for {', '.join(gone)}"))
         by_id[node.id] = freed
-        above[node.id] = _above(parents(freed), above)
+        above[node.id] = upstream(parents(freed), above)
     return (
         Outcome(plan.model_copy(update={"nodes": tuple(by_id.values())}), tuple(changes)) if changes else Outcome(plan)
     )
@@ -30,7 +30,7 @@ def _freed(node: Node, by_id: dict[str, Node], above: dict[str, frozenset[str]],
     """``node`` after only what it might see: what it need not wait for hands on what that waited for."""
     if not node.after or node.id in scope.begun or scope.stability(node) == "fresh":
         return node
-    used = _above(parents(node.model_copy(update={"after": ()})), above)
+    used = upstream(parents(node.model_copy(update={"after": ()})), above)
     after: dict[str, None] = {}
     todo = list(reversed(node.after))
     while todo:
@@ -51,10 +51,6 @@ def _seen(node: Node, before: Node, scope: Scope) -> bool:
         return False
     # A fresh call may be a pause or a poll; only of pure and stable ones is it known that they leave nothing behind.
     return scope.effectful(before) or scope.stability(before) == "fresh"
-
-
-def _above(ids: tuple[str, ...], above: dict[str, frozenset[str]]) -> frozenset[str]:
-    return frozenset(ids).union(*(above.get(id, frozenset()) for id in ids))
 
 
 HOIST = Pass(

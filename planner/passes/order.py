@@ -1,4 +1,7 @@
-"""Effects on one target happen in the order in which they are written."""
+"""Effects on one target happen in the order in which they are written.
+
+An effect that failed, was denied or waits for a person holds back the later ones on its target, and no others.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import posixpath
 
 from ...steps import Node, Plan
 from ..values import parents
-from .base import Change, Outcome, Pass, Scope
+from .base import Change, Outcome, Pass, Scope, upstream
 
 
 def _order(plan: Plan, scope: Scope) -> Outcome:
@@ -16,7 +19,7 @@ def _order(plan: Plan, scope: Scope) -> Outcome:
     nodes: list[Node] = []
     for node in plan.nodes:
         targets = _targets(node, scope)
-        before = _above(parents(node), above)
+        before = upstream(parents(node), above)
         added: list[str] = []
         for other, places in reversed(earlier if targets and node.id not in scope.begun else []):
             if other.id not in before and _meet(places, targets):
@@ -31,10 +34,6 @@ def _order(plan: Plan, scope: Scope) -> Outcome:
             earlier.append((node, targets))
         nodes.append(node)
     return Outcome(plan.model_copy(update={"nodes": tuple(nodes)}), tuple(changes)) if changes else Outcome(plan)
-
-
-def _above(ids: tuple[str, ...], above: dict[str, frozenset[str]]) -> frozenset[str]:
-    return frozenset(ids).union(*(above.get(id, frozenset()) for id in ids))
 
 
 def _targets(node: Node, scope: Scope) -> list[str]:

@@ -17,8 +17,8 @@ from .merge import MERGE
 from .order import ORDER
 from .rename import moved
 
-PASSES = (FOLD, HOIST, DEAD, MERGE, BATCH, ORDER)
-"""In the order in which each makes the next find more."""
+PASSES = (DEAD, MERGE, FOLD, HOIST, BATCH, ORDER)
+"""Merging comes before what changes calls: lines that were merged as they came are then equal here as well."""
 
 
 class Optimised(NamedTuple):

@@ -263,6 +263,12 @@ def test_a_tool_whose_schema_takes_no_list_is_not_batched() -> None:
     assert optimise(before, strict).plan == before
 
 
+@pytest.mark.parametrize("kind", ["paths", "binds"])
+def test_paths_and_bound_texts_are_not_batched(kind: str) -> None:
+    before = made(price("x"), price("yy"))
+    assert optimise(before, [TOYS[4].model_copy(update={kind: ("item",)})]).plan == before
+
+
 def test_a_tool_says_which_parameter_is_batched() -> None:
     with pytest.raises(UsageError, match="batches names 'key'"):
 

@@ -53,6 +53,14 @@ def test_a_repeated_line_is_not_begun_and_what_uses_it_is_not_begun_twice() -> N
     assert sorted(ran.world.starts) == ["n1", "n2", "n4"]
 
 
+def test_a_repeated_line_is_merged_before_its_wait_is_taken_away() -> None:
+    once = {"tool": "digest", "args": {"of": 1}, "after": ["n1"]}
+    plan = made({"tool": "toss"}, once, once, {"tool": "digest", "args": {"of": ref("n3")}})
+    ran, done = streamed(plan)
+    assert [node.id for node in done.nodes] == ["n1", "n2", "n4"]
+    assert len(ran.world.steps) == 3
+
+
 def test_what_began_is_not_batched_afterwards() -> None:
     plan = made(*({"tool": "price", "args": {"item": item}} for item in ("x", "yy")))
     ran, done = streamed(plan)
