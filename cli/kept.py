@@ -25,10 +25,11 @@ def opened(settings: Settings) -> Iterator[Kept]:
     from ..memory.approvals import SqlApprovals
     from ..memory.runs import Runs
     from ..memory.store import Store
+    from ..planner.outcomes import summary
     from ..settings import home
 
     store = Store.open(home(settings))
     try:
-        yield Kept(Runs(store), SqlApprovals(store))
+        yield Kept(Runs(store, head=summary), SqlApprovals(store))
     finally:
         store.close()

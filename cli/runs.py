@@ -100,5 +100,7 @@ def _prune(kept: Kept, options: Options, age: timedelta, keep: int) -> int:
     if options.json:
         out.result_json(pruned.model_dump(mode="json"))
     else:
-        out.result(f"pruned {pruned.runs} run{'' if pruned.runs == 1 else 's'}, {out.size(pruned.bytes)} freed")
+        files = f" and {pruned.blobs} file{'' if pruned.blobs == 1 else 's'} of big values" if pruned.blobs else ""
+        runs = f"{pruned.runs} run{'' if pruned.runs == 1 else 's'}"
+        out.result(f"pruned {runs}{files}, {out.size(pruned.bytes)} freed")
     return 0

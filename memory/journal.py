@@ -13,12 +13,13 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import anyio
+import anyio.to_thread
 from pydantic import JsonValue
 
-from ..errors import InDoubt, StoreError, UsageError
+from ..errors import BlobDamaged, InDoubt, StoreError, UsageError
 from ..protocols import Ctx, Handler, Recorded
 from ..steps import Bound, Effect, Failure, Step, StepKey, StepResult, Verdict, digest_call
-from . import tables
+from . import tables, values
 from .store import Store
 
 Redact: TypeAlias = Callable[[JsonValue], JsonValue]
@@ -28,25 +29,26 @@ _FINAL = ("done", "skipped")
 
 
 class SqlJournal:
-    """Journal in the store. ``redact`` is applied to values and messages before they are written."""
+    """Journal in the store. ``redact`` is applied to values and messages before they are written.
 
-    def __init__(self, store: Store, redact: Redact | None = None) -> None:
-        """Write to ``store``; a replayed value is the redacted one."""
+    Big values lie in files beside the database; a row never names a file that is not there.
+    """
+
+    def __init__(self, store: Store, redact: Redact | None = None, *, head: values.Head = values.opening) -> None:
+        """Write to ``store``; a replayed value is the redacted one. ``head`` says a big value in a few words."""
         self._store = store
         self._redact = redact
+        self._head = head
 
     async def recorded(self, run: str) -> Mapping[StepKey, Recorded]:
         """Return the newest attempt of every step of ``run``; an outcome in doubt counts as unknown."""
         steps = tables.steps.c
         query = tables.steps.select().where(steps.run == run).order_by(steps.attempt)
         with self._store.read() as connection:
-            rows = connection.execute(query).all()
-        found: dict[StepKey, Recorded] = {}
-        for row in rows:
-            known = row.result is not None and row.state != "doubt"
-            result = StepResult.model_validate_json(row.result) if known else None
-            found[StepKey(row.run, row.revision, row.path)] = Recorded(row.digest, row.attempt, result)
-        return found
+            rows = {StepKey(row.run, row.revision, row.path): row for row in connection.execute(query)}
+        if any(row.blob for row in rows.values()):
+            return await anyio.to_thread.run_sync(self._traces, rows)
+        return self._traces(rows)
 
     async def intend(self, step: Step) -> None:
         """Write that ``step`` begins its effect; durable when it returns."""
@@ -55,15 +57,18 @@ class SqlJournal:
 
     async def commit(self, step: Step, result: StepResult) -> None:
         """Write ``result`` and its settlements in one transaction; durable when it returns."""
+        clean = self._clean(result)
         try:
-            text = self._clean(result).model_dump_json()
+            text = clean.model_dump_json()
         except ValueError as error:
             raise StoreError(
                 f"the result of {step.key.path!r} ({step.name}) is not JSON: {error}; "
                 "let the tool return plain text, numbers, lists and dicts."
             ) from None
         row = self._row(step, state=result.status, result=text)
+        big = await self._apart(clean, row) if len(text) >= values.BIG else {}
         with self._store.write() as connection:
+            values.hold(self._store.blobs, big)
             connection.execute(_STEP, row)
             for settled in result.settlements:
                 connection.execute(
@@ -85,6 +90,32 @@ class SqlJournal:
         plain = json.loads(json.dumps(dict(step.args), default=_plain))
         return digest_call(step.name, {"args": self._redact(plain)})
 
+    async def _apart(self, result: StepResult, row: dict[str, Any]) -> Mapping[str, values.Apart]:
+        """Write a big value into a file and change ``row`` so that it names the file."""
+        # The call was made: a cancellation must not come between it and its record.
+        with anyio.CancelScope(shield=True):
+            big = await anyio.to_thread.run_sync(values.apart, self._store.blobs, result.value, self._head)
+        if big is None:
+            return {}
+        row.update(values.columns(big.blob), result=values.with_value(result, None).model_dump_json())
+        return {row["path"]: big}
+
+    def _traces(self, rows: Mapping[StepKey, Any]) -> dict[StepKey, Recorded]:
+        return {key: self._trace(row) for key, row in rows.items()}
+
+    def _trace(self, row: Any) -> Recorded:
+        if row.result is None or row.state == "doubt":
+            return Recorded(row.digest, row.attempt, None)
+        result = StepResult.model_validate_json(row.result)
+        blob = values.blob_of(row)
+        if blob is None:
+            return Recorded(row.digest, row.attempt, result)
+        try:
+            value = values.load(self._store.blobs, blob)
+        except BlobDamaged as error:
+            return Recorded(row.digest, row.attempt, None, error.message)
+        return Recorded(row.digest, row.attempt, values.with_value(result, value))
+
     def _row(self, step: Step, *, state: str, result: str | None) -> dict[str, Any]:
         return {
             "run": step.key.run,
@@ -98,6 +129,9 @@ class SqlJournal:
             "state": state,
             "result": result,
             "written": time.time(),
+            "blob": None,
+            "blob_bytes": None,
+            "blob_head": None,
         }
 
     def _clean(self, result: StepResult) -> StepResult:
@@ -117,8 +151,8 @@ def recorded(
 
     What is on record is read once, before the first step. ``done``, ``skipped`` and (unless
     ``retry_failed``) ``failed`` steps are replayed when they are the same call; everything else runs
-    as a new attempt. An effect without outcome is run again only if it is idempotent or
-    ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a value.
+    as a new attempt. An effect without outcome, or whose value is lost, is run again only if it is
+    idempotent or ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a value.
     Raises UsageError for any other word in ``assume``.
     """
     for path, word in (assume or {}).items():
@@ -220,6 +254,9 @@ class _Past:
 
     async def _undecided(self, step: Step, found: Recorded) -> StepResult | None:
         assert self._steps is not None
+        if found.lost and (step.effect is Effect.READ or step.kind == "model"):
+            del self._steps[step.key]
+            return None
         assumption = self._assume.get(step.key.path)
         if assumption == "done":
             verdict = Verdict(
@@ -231,13 +268,15 @@ class _Past:
         if assumption == "not-done" or step.idempotent:
             del self._steps[step.key]
             return None
-        return _in_doubt(step)
+        return in_doubt(step, found.lost)
 
 
-def _in_doubt(step: Step) -> StepResult:
+def in_doubt(step: Step, lost: str = "") -> StepResult:
+    """Return the result of an effect that a person has to look after; ``lost`` says what became of its value."""
     path, run = step.key.path, step.key.run
+    why = f"was done, but {lost}" if lost else "began its effect, and whether it happened was never recorded"
     message = (
-        f"node {path!r} ({step.name}) began its effect, and whether it happened was never recorded; look, then run: "
+        f"node {path!r} ({step.name}) {why}; look, then run: "
         f"shuntyard resume {run} --assume {path}=done or --assume {path}=not-done"
     )
     failure = Failure(code=InDoubt.code, message=message, exit_code=InDoubt.exit_code)

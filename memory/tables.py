@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Column,
     Float,
     ForeignKey,
@@ -23,10 +24,11 @@ from sqlalchemy import (
     func,
     select,
     text,
+    union,
 )
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-HEAD = "0001"
+HEAD = "0002"
 """Newest migration; a database with a higher one is from a newer version."""
 
 PICO = Decimal(10) ** 12
@@ -48,6 +50,7 @@ runs = Table(
     Column("limits", Text, nullable=False),
     Column("result", Text),
     Column("owner", Text, nullable=False),
+    Column("parent", Text),
 )
 
 plans = Table(
@@ -73,6 +76,19 @@ steps = Table(
     Column("state", Text, nullable=False),
     Column("result", Text),
     Column("written", Float, nullable=False),
+    Column("blob", Text),
+    Column("blob_bytes", Integer),
+    Column("blob_head", Text),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id", ondelete=_CASCADE), primary_key=True),
+    Column("node", Text, primary_key=True),
+    Column("blob", Text, nullable=False),
+    Column("blob_bytes", Integer, nullable=False),
+    Column("blob_head", Text, nullable=False),
 )
 
 ledger = Table(
@@ -161,6 +177,19 @@ CLOSE = (
     .values(spent_pico=ledger.c.asked_pico, spent_tokens=ledger.c.asked_tokens)
 )
 """Settle what is still open in run ``of`` at its worst case."""
+
+_DIGESTS: BindParameter[Any] = bindparam("digests", expanding=True)
+
+NAMED = union(
+    select(steps.c.blob).where(steps.c.blob.in_(_DIGESTS)), select(outcomes.c.blob).where(outcomes.c.blob.in_(_DIGESTS))
+)
+"""Those of ``digests`` that some row names."""
+
+SUPERSEDED = text(
+    "DELETE FROM steps WHERE run = :of AND attempt < (SELECT max(attempt) FROM steps AS newer"
+    " WHERE newer.run = steps.run AND newer.revision = steps.revision AND newer.path = steps.path)"
+)
+"""Delete the attempts of run ``of`` that were made again."""
 
 MATCHES = text(
     "SELECT trajectories.id AS id FROM trajectories_fts JOIN trajectories ON trajectories.id = trajectories_fts.rowid"
