@@ -144,6 +144,7 @@ class Runs:
             with self._store.write() as connection:
                 values.hold(self._store.blobs, big)
                 connection.execute(tables.runs.update().where(tables.runs.c.id == run), row)
+                connection.execute(tables.outcomes.delete().where(tables.outcomes.c.run == run))
                 values.name(connection, run, big)
         finally:
             self._store.claimed.discard(run)

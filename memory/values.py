@@ -103,12 +103,11 @@ def split(blobs: Blobs, result: RunResult, head: Head) -> dict[str, Apart]:
     return {node: value for node, value in found.items() if value is not None}
 
 
-def name(connection: Connection, run: str, values: Mapping[str, Apart]) -> None:
-    """Write which files hold values of ``run``'s result, in place of what was written before."""
-    connection.execute(tables.outcomes.delete().where(tables.outcomes.c.run == run))
-    if values:
-        rows = [{"run": run, "node": node, **columns(value.blob)} for node, value in values.items()]
-        connection.execute(tables.outcomes.insert(), rows)
+def name(connection: Connection, run: str, found: Mapping[str, Apart]) -> None:
+    """Write which files hold values of ``run``'s result, beside those that are written already."""
+    rows = [{"run": run, "node": node, **columns(value.blob)} for node, value in found.items()]
+    if rows:
+        connection.execute(tables.upsert(tables.outcomes), rows)
 
 
 def with_value(result: StepResult, value: JsonValue) -> StepResult:
