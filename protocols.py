@@ -146,6 +146,8 @@ class Recorded(NamedTuple):
     """None: intended, outcome unknown; or its value is lost."""
     lost: str = ""
     """Why the value cannot be read any more; the step had finished."""
+    written: float = 0.0
+    """Unix time."""
 
 
 class Amount(NamedTuple):

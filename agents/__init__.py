@@ -9,13 +9,21 @@ from ..plugins import lazy
 
 if TYPE_CHECKING:
     from .agent import Agent
+    from .diff import NodeDiff, Replay
     from .forecast import Forecast
     from .sinks import JsonlSink
     from .stream import QueueSink
 
-__all__ = ["Agent", "Forecast", "JsonlSink", "QueueSink"]
+__all__ = ["Agent", "Forecast", "JsonlSink", "NodeDiff", "QueueSink", "Replay"]
 
 __getattr__ = lazy(
     __name__,
-    {"Agent": ".agent", "Forecast": ".forecast", "JsonlSink": ".sinks", "QueueSink": ".stream"},
+    {
+        "Agent": ".agent",
+        "Forecast": ".forecast",
+        "JsonlSink": ".sinks",
+        "NodeDiff": ".diff",
+        "QueueSink": ".stream",
+        "Replay": ".diff",
+    },
 )

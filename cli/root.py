@@ -21,6 +21,7 @@ TABLE = {
     "run": Row("run:app", "Run a task: plan it, run the plan, print the answer."),
     "plan": Row("plan:app", "Plan a task without running it: DAG, models, cost and time."),
     "resume": Row("resume:app", "Go on with a run that was stopped or waits for a person."),
+    "replay": Row("replay:app", "Run a recorded run again, from its record or from a node on, and show what differs."),
     "approve": Row("resume:approvals", "Answer questions that a run has put to a person."),
     "runs": Row("runs:app", "List earlier runs; prune or compact them."),
     "show": Row("show:app", "Show one run: plan, steps, attempts, costs, decisions."),

@@ -104,17 +104,17 @@ class SqlJournal:
         return {key: self._trace(row) for key, row in rows.items()}
 
     def _trace(self, row: Any) -> Recorded:
+        found = Recorded(row.digest, row.attempt, None, written=row.written)
         if row.result is None or row.state == "doubt":
-            return Recorded(row.digest, row.attempt, None)
+            return found
         result = StepResult.model_validate_json(row.result)
         blob = values.blob_of(row)
         if blob is None:
-            return Recorded(row.digest, row.attempt, result)
+            return found._replace(result=result)
         try:
-            value = values.load(self._store.blobs, blob)
+            return found._replace(result=values.with_value(result, values.load(self._store.blobs, blob)))
         except BlobDamaged as error:
-            return Recorded(row.digest, row.attempt, None, error.message)
-        return Recorded(row.digest, row.attempt, values.with_value(result, value))
+            return found._replace(lost=error.message)
 
     def _row(self, step: Step, *, state: str, result: str | None) -> dict[str, Any]:
         return {
@@ -234,7 +234,7 @@ class _Past:
         if not self._stands(step, found, found.result):
             del self._steps[step.key]
             return None
-        _speak(step, found.result)
+        speak(step, found.result)
         return found.result.model_copy(update={"replayed": True})
 
     def anew(self, step: Step) -> Step:
@@ -283,7 +283,8 @@ def in_doubt(step: Step, lost: str = "") -> StepResult:
     return StepResult(status="doubt", failure=failure)
 
 
-def _speak(step: Step, result: StepResult) -> None:
+def speak(step: Step, result: StepResult) -> None:
+    """Give the text of a recorded answer to whoever listens to the model."""
     if step.kind == "model" and step.on_text is not None and isinstance(result.value, dict):
         text = result.value.get("text")
         if isinstance(text, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ..errors import UnknownName, UsageError
 from ..messages import Frozen
-from ..steps import Limits, Plan, RunResult, RunStatus, StepResult
+from ..steps import Limits, Plan, RunResult, RunStatus, StepKey, StepResult
 from . import tables, values
 from .blobs import Blob
 from .liveness import alive, me, pid_of
@@ -98,20 +98,35 @@ class Runs:
 
     def start(self, task: str, settings: BaseModel | None = None, limits: Limits | None = None) -> str:
         """Begin a run, claimed by this process, and return its id: ten letters that sort by time."""
-        run = new_id()
-        row = {
-            "id": run,
-            "task": task,
-            "status": "running",
-            "started": time.time(),
-            "settings": "{}" if settings is None else settings.model_dump_json(),
-            "limits": (limits or Limits()).model_dump_json(),
-            "owner": me(),
-        }
+        row = _begun(task, settings, limits)
         with self._store.write() as connection:
             connection.execute(tables.runs.insert(), row)
-        self._store.claimed.add(run)
-        return run
+        self._store.claimed.add(row["id"])
+        return str(row["id"])
+
+    def fork(
+        self, parent: RunRow, keep: Callable[[StepKey], bool], *, last: int, settings: BaseModel, limits: Limits
+    ) -> str:
+        """Begin a run with part of ``parent``'s record, claimed by this process, and return its id.
+
+        It has the plans up to revision ``last`` and the newest attempts of the steps that ``keep`` names,
+        as if it had made them itself; so it can be resumed. Files of values are shared.
+        """
+        row = {**_begun(parent.task, settings, limits), "parent": parent.run}
+        plans, steps = tables.plans.c, tables.steps.c
+        with self._store.write() as connection:
+            made = connection.execute(tables.plans.select().where(plans.run == parent.run, plans.revision <= last))
+            query = tables.steps.select().where(steps.run == parent.run).order_by(steps.attempt)
+            newest = {StepKey(each.run, each.revision, each.path): each for each in connection.execute(query)}
+            connection.execute(tables.runs.insert(), row)
+            for table, found in (
+                (tables.plans, made.all()),
+                (tables.steps, [each for key, each in newest.items() if keep(key)]),
+            ):
+                if found:
+                    connection.execute(table.insert(), [{**each._mapping, "run": row["id"]} for each in found])
+        self._store.claimed.add(row["id"])
+        return str(row["id"])
 
     def claim(self, run: str) -> RunRow:
         """Take a run to go on with it, so that no second process does at the same time.
@@ -263,6 +278,18 @@ def new_id() -> str:
     """Return a new run id: forty bits of milliseconds, ten of chance."""
     number = (int((time.time() - _EPOCH) * 1000) & (1 << 40) - 1) << 10 | secrets.randbits(10)
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(45, -5, -5))
+
+
+def _begun(task: str, settings: BaseModel | None, limits: Limits | None) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "task": task,
+        "status": "running",
+        "started": time.time(),
+        "settings": "{}" if settings is None else settings.model_dump_json(),
+        "limits": (limits or Limits()).model_dump_json(),
+        "owner": me(),
+    }
 
 
 def _executed(row: Any) -> bool:

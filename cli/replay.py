@@ -1,0 +1,77 @@
+"""``shuntyard replay``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import out
+from .drive import Watch, follow, last_lines
+from .options import RunOptions, takes
+from .root import single
+
+if TYPE_CHECKING:
+    from ..agents.diff import NodeDiff, Replay
+
+app = single()
+
+
+@app.command()
+@takes(RunOptions)
+def replay(
+    options: RunOptions,
+    run: Annotated[str, typer.Argument(help="Id of the run, or the beginning of it; last for the newest.")] = "last",
+    from_: Annotated[
+        list[str] | None,
+        typer.Option("--from", metavar="NODE", help="Run this node and all that follows for real; join: the answer."),
+    ] = None,
+) -> int:
+    """Run a recorded run again and show what differs; exit code 0 when nothing does, 1 when something does.
+
+    Without --from everything is answered from the record: no tool and no model is called.
+    """
+    watch = Watch()
+    done = follow(options, lambda agent: agent.replay(run, from_=from_ or ()), watch)
+    if done is None:
+        return 130
+    if options.json:
+        out.result_json(done.model_dump(mode="json"))
+    else:
+        out.result("\n".join(_text(done)))
+    for line in last_lines(done.result, watch.asked) if done.replay else ():
+        out.note(line)
+    if not options.quiet:
+        out.note(_summary(done))
+    return 0 if done.equal else 1
+
+
+def _text(done: Replay) -> list[str]:
+    wide = max((len(node.node) for node in done.nodes), default=0)
+    lines = [line for node in done.nodes for line in _node(node, max(wide, len("answer")))]
+    for what, before, after in (
+        ("status", done.status_before, done.status),
+        ("answer", done.answer_before, done.answer),
+    ):
+        differs = before != after
+        lines.append(f"{what:{max(wide, 6)}}  {f'changed  {before!r} → {after!r}' if differs else 'same'}")
+    return lines
+
+
+def _node(node: NodeDiff, wide: int) -> list[str]:
+    sides = " → ".join(side for side in (node.before, node.after) if side)
+    lines = [f"{node.node:{wide}}  {node.outcome:7}  {sides}".rstrip()]
+    if node.call_after:
+        lines.append(
+            f"{'':{wide}}  called   {' → '.join(side for side in (node.call_before, node.call_after) if side)}"
+        )
+    return lines
+
+
+def _summary(done: Replay) -> str:
+    ran = sum(node.ran for node in done.nodes)
+    differ = sum(not node.same for node in done.nodes)
+    nodes = f"{len(done.nodes)} node{'' if len(done.nodes) == 1 else 's'}, {ran} of them run"
+    verdict = "equal" if done.equal else "differs"
+    where = f" · run {done.replay}" if done.replay else ""
+    return f"{verdict} · {nodes}, {differ} differ{'s' if differ == 1 else ''} · replay of {done.run}{where}"
