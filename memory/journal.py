@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.to_thread
 from pydantic import JsonValue
+from sqlalchemy import bindparam, select
 
 from ..errors import BlobDamaged, InDoubt, StoreError, UsageError
 from ..protocols import Ctx, Handler, Recorded
@@ -24,7 +25,16 @@ from .store import Store
 
 Redact: TypeAlias = Callable[[JsonValue], JsonValue]
 
-_STEP = tables.upsert(tables.steps)
+_STEP = tables.upsert(tables.steps, without=("blob", "blob_bytes", "blob_head"))
+_BIG_STEP = tables.upsert(tables.steps)
+_S = tables.steps.c
+_TRACES = (
+    select(_S.revision, _S.path, _S.attempt, _S.digest, _S.state, _S.result, _S.written)
+    .add_columns(_S.blob, _S.blob_bytes, _S.blob_head)
+    .where(_S.run == bindparam("of"))
+    .order_by(_S.attempt)
+)
+"""Every attempt of run ``of``, later ones last."""
 _FINAL = ("done", "skipped")
 
 
@@ -42,11 +52,10 @@ class SqlJournal:
 
     async def recorded(self, run: str) -> Mapping[StepKey, Recorded]:
         """Return the newest attempt of every step of ``run``; an outcome in doubt counts as unknown."""
-        steps = tables.steps.c
-        query = tables.steps.select().where(steps.run == run).order_by(steps.attempt)
         with self._store.read() as connection:
-            rows = {StepKey(row.run, row.revision, row.path): row for row in connection.execute(query)}
-        if any(row.blob for row in rows.values()):
+            found = connection.execute(_TRACES, {"of": run}).all()
+        rows = {StepKey(run, row.revision, row.path): row for row in found}
+        if any(row.blob is not None for row in rows.values()):
             return await anyio.to_thread.run_sync(self._traces, rows)
         return self._traces(rows)
 
@@ -68,8 +77,9 @@ class SqlJournal:
         row = self._row(step, state=result.status, result=text)
         big = await self._apart(clean, row) if len(text) >= values.BIG else {}
         with self._store.write() as connection:
-            values.hold(self._store.blobs, big)
-            connection.execute(_STEP, row)
+            if big:
+                values.hold(self._store.blobs, big)
+            connection.execute(_BIG_STEP if big else _STEP, row)
             for settled in result.settlements:
                 connection.execute(
                     tables.SETTLE,
@@ -104,17 +114,16 @@ class SqlJournal:
         return {key: self._trace(row) for key, row in rows.items()}
 
     def _trace(self, row: Any) -> Recorded:
-        found = Recorded(row.digest, row.attempt, None, written=row.written)
         if row.result is None or row.state == "doubt":
-            return found
+            return Recorded(row.digest, row.attempt, None, "", row.written)
         result = StepResult.model_validate_json(row.result)
         blob = values.blob_of(row)
-        if blob is None:
-            return found._replace(result=result)
-        try:
-            return found._replace(result=values.with_value(result, values.load(self._store.blobs, blob)))
-        except BlobDamaged as error:
-            return found._replace(lost=error.message)
+        if blob is not None:
+            try:
+                result = values.with_value(result, values.load(self._store.blobs, blob))
+            except BlobDamaged as error:
+                return Recorded(row.digest, row.attempt, None, error.message, row.written)
+        return Recorded(row.digest, row.attempt, result, "", row.written)
 
     def _row(self, step: Step, *, state: str, result: str | None) -> dict[str, Any]:
         return {
@@ -129,9 +138,6 @@ class SqlJournal:
             "state": state,
             "result": result,
             "written": time.time(),
-            "blob": None,
-            "blob_bytes": None,
-            "blob_head": None,
         }
 
     def _clean(self, result: StepResult) -> StepResult:

@@ -6,6 +6,7 @@ where SQL adds it up and decimal text where it is only kept; it is never a float
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     func,
+    null,
     select,
     text,
     union,
@@ -231,12 +233,15 @@ LAST_SEQ = text("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = '
 """Sequence number of the newest change ever written to the outbox, applied or not."""
 
 
-def upsert(table: Table) -> Insert:
-    """Return an insert of a whole row that replaces the row with the same primary key."""
+def upsert(table: Table, *, without: Collection[str] = ()) -> Insert:
+    """Return an insert of a whole row that replaces the row with the same primary key.
+
+    Columns in ``without`` are not given and become null, which costs no parameters.
+    """
     statement = insert(table)
     keys = [column.name for column in table.primary_key]
     others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=others)
+    return statement.on_conflict_do_update(index_elements=keys, set_={**others, **dict.fromkeys(without, null())})
 
 
 def count(table: Table, *where: Any) -> Any:
