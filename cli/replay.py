@@ -37,6 +37,8 @@ def replay(
         return 130
     if options.json:
         out.result_json(done.model_dump(mode="json"))
+    elif options.events:
+        out.result(done.model_dump_json())
     else:
         out.result("\n".join(_text(done)))
     for line in last_lines(done.result, watch.asked) if done.replay else ():
@@ -49,12 +51,13 @@ def replay(
 def _text(done: Replay) -> list[str]:
     wide = max((len(node.node) for node in done.nodes), default=0)
     lines = [line for node in done.nodes for line in _node(node, max(wide, len("answer")))]
+    why = f": {done.result.failure.message}" if done.result.failure is not None else ""
     for what, before, after in (
-        ("status", done.status_before, done.status),
-        ("answer", done.answer_before, done.answer),
+        ("status", done.status_before, f"{done.status}{why if done.status != done.status_before else ''}"),
+        ("answer", repr(done.answer_before), repr(done.answer)),
     ):
         differs = before != after
-        lines.append(f"{what:{max(wide, 6)}}  {f'changed  {before!r} → {after!r}' if differs else 'same'}")
+        lines.append(f"{what:{max(wide, 6)}}  {f'changed  {before} → {after}' if differs else 'same'}")
     return lines
 
 

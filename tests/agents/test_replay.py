@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from shuntyard import Agent, tool
-from shuntyard.agents.diff import NodeDiff, Replay, difference
+from shuntyard.agents.diff import NodeDiff, Replay
 from shuntyard.errors import UnknownName, UsageError
 from shuntyard.memory.compact import compact
 from shuntyard.messages import ModelRequest
@@ -269,6 +269,46 @@ async def test_stopped_runs_replay_as_far_as_their_record_goes(tmp_path: Path) -
     assert found.equal and found.status == "refused" and refused.model.requests == []
 
 
+async def test_a_run_without_a_plan_fails_again_without_a_model(tmp_path: Path) -> None:
+    yard = Yard(tmp_path, '1. measure(name="a")\n2. unheard(of="it")\n')
+    done = await yard.agent.run("measure")
+    assert done.status == "failed" and done.plan is None
+    found = await yard.replay(done.run)
+    assert found.equal and (yard.calls, yard.model.requests) == ([], [])
+    with pytest.raises(UnknownName, match="has no plan"):
+        await yard.replay(done.run, "n1")
+
+
+async def test_a_cancelled_run_replays_what_it_finished(tmp_path: Path) -> None:
+    @tool
+    async def hang(seconds: float) -> float:
+        """Return after a while.
+
+        Args:
+            seconds: How long.
+        """
+        await anyio.sleep(seconds)
+        return seconds
+
+    plan = "1. hang(seconds=0.01)\n2. hang(seconds=60.0)\n3. hang(seconds=$2)\n"
+    settings = Settings(home=tmp_path / "home", workspace=tmp_path, memory=False)
+    agent = Agent([hang], settings=settings, model=ScriptedModel(lambda request: plan), builtin=False)
+    late = await agent.run("wait", limits=Limits(deadline=1))
+    assert late.status == "spent"
+    found = await agent.replay(late.run)
+    assert found.equal and told(found)["n1"] == "same", found.nodes
+
+
+async def test_a_plan_that_is_not_allowed_any_more_is_told(tmp_path: Path) -> None:
+    yard = Yard(tmp_path)
+    done = await yard.agent.run("measure")
+    fewer = Agent(yard.tools()[:2], settings=yard.settings, model=yard.model, builtin=False)
+    found = await fewer.replay(done.run)
+    assert told(found) == dict.fromkeys(("n1", "n2", "n3", "n4", "n5"), "gone")
+    assert (found.equal, found.status) == (False, "denied")
+    assert found.result.failure is not None and "double" in found.result.failure.message
+
+
 async def test_a_run_that_stopped_at_its_budget_stops_there_again(tmp_path: Path) -> None:
     from decimal import Decimal
 
@@ -348,22 +388,3 @@ async def test_secrets_in_results_make_no_difference(tmp_path: Path, monkeypatch
     assert (await agent.replay(done.run)).equal
     found = await agent.replay(done.run, from_=["n1"])
     assert found.equal and "hunter2" not in found.model_dump_json()
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "place"),
-    [
-        (1, 2, ""),
-        (1, 1.0, None),
-        (True, 1, ""),
-        (None, 0, ""),
-        ([1, 2], [1, 3], "[1]"),
-        ([1], [1, 2], ""),
-        ({"a": [{"b": 1}]}, {"a": [{"b": 2}]}, "a[0].b"),
-        ({"a": 1}, {"a": 1, "b": None}, "b"),
-        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, None),
-    ],
-)
-def test_the_first_difference_is_found(before: Any, after: Any, place: str | None) -> None:
-    found = difference(before, after)
-    assert (found.place if found is not None else None) == place

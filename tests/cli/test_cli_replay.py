@@ -1,5 +1,6 @@
 """``shuntyard replay``, ``runs compact`` and what ``show`` says of runs before and after."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,12 @@ def test_a_replay_from_a_node_tells_what_differs(call: Call, run: str, folder: P
     assert body["equal"] is True and body["nodes"][0] == {
         "node": "n1", "outcome": "same", "ran": False, "before": "", "after": "", "call_before": "", "call_after": "",
     }  # fmt: skip
+
+
+def test_events_are_jsonl_and_the_comparison_is_last(call: Call, run: str) -> None:
+    lines = [json.loads(line) for line in call("replay", run, "--from", "n2", "--events", "-q").out.splitlines()]
+    assert lines[0]["type"] == "run_started" and lines[-2]["type"] == "run_done"
+    assert lines[-1]["run"] == run and lines[-1]["replay"] == lines[0]["run"]
 
 
 def test_bad_input_exits_2_and_names_what_is_known(call: Call, run: str) -> None:
