@@ -12,7 +12,19 @@ from ..messages import Frozen
 from ..planner.outcomes import summary
 from ..steps import RunResult, StepResult
 
+_LEAD = 40
+"""Characters that two texts may have in common before their beginnings are left out."""
+
 Outcome = Literal["same", "changed", "failed", "new", "gone"]
+
+
+class Sides(Frozen):
+    """The first difference of two values, each side in a few words."""
+
+    place: str = ""
+    """Where in the values, e.g. ``[3].amount``; empty for the whole."""
+    before: str = ""
+    after: str = ""
 
 
 class NodeDiff(Frozen):
@@ -23,17 +35,15 @@ class NodeDiff(Frozen):
     """``failed``: it has no value now, and had one or failed otherwise. ``gone``: it is not reached any more."""
     ran: bool
     """It was run; otherwise the record answered."""
-    before: str = ""
-    """What differs, in a few words, with its place in the value."""
-    after: str = ""
-    call_before: str = ""
-    """The arguments that differ, when it is another call now; the result may be the same all the same."""
-    call_after: str = ""
+    value: Sides | None = None
+    """What differs of the outcome."""
+    call: Sides | None = None
+    """What differs of the arguments, when it is another call now; the outcome may be the same all the same."""
 
     @property
     def same(self) -> bool:
         """True when neither call nor outcome differ."""
-        return self.outcome == "same" and not self.call_after
+        return self.outcome == "same" and self.call is None
 
 
 class Replay(Frozen):
@@ -54,13 +64,6 @@ class Replay(Frozen):
     """What came of the replay."""
 
 
-class Call(NamedTuple):
-    """A call that is not the recorded one."""
-
-    before: str
-    after: str
-
-
 class Difference(NamedTuple):
     """The first place where two values differ."""
 
@@ -68,10 +71,15 @@ class Difference(NamedTuple):
     before: Any
     after: Any
 
-    def told(self) -> tuple[str, str]:
-        """Both sides in a few words."""
-        lead = f"{self.place}: " if self.place else ""
-        return f"{lead}{_brief(self.before)}", f"{lead}{_brief(self.after)}"
+    def told(self) -> Sides:
+        """Both sides in a few words; of two texts the part where they part."""
+        before, after = self.before, self.after
+        if isinstance(before, str) and isinstance(after, str):
+            pairs = enumerate(zip(before, after, strict=False))
+            same = next((at for at, (one, other) in pairs if one != other), min(len(before), len(after)))
+            if same > _LEAD:
+                before, after = f"…{before[same - _LEAD // 2 :]}", f"…{after[same - _LEAD // 2 :]}"
+        return Sides(place=self.place, before=_brief(before), after=_brief(after))
 
 
 class _Nothing:
@@ -81,7 +89,7 @@ class _Nothing:
 NOTHING = _Nothing()
 
 
-def compare(before: RunResult, after: RunResult, *, calls: Mapping[str, Call], ran: Collection[str]) -> Replay:
+def compare(before: RunResult, after: RunResult, *, calls: Mapping[str, Sides], ran: Collection[str]) -> Replay:
     """Return ``after`` beside ``before``, node by node, in no order of time. Both are JSON and redacted.
 
     ``calls`` are the calls that differ, by node; ``ran`` the nodes that were run.
@@ -94,18 +102,7 @@ def compare(before: RunResult, after: RunResult, *, calls: Mapping[str, Call], r
         outcome = _outcome(before.results.get(id), after.results.get(id), (before.run, after.run))
         if outcome is None or (outcome[0] == "gone" and _never_whole(before, after)):
             continue
-        call = calls.get(id, Call("", ""))
-        nodes.append(
-            NodeDiff(
-                node=id,
-                outcome=outcome[0],
-                ran=id in ran,
-                before=outcome[1],
-                after=outcome[2],
-                call_before=call.before,
-                call_after=call.after,
-            )
-        )
+        nodes.append(NodeDiff(node=id, outcome=outcome[0], ran=id in ran, value=outcome[1], call=calls.get(id)))
     same = before.status == after.status and before.answer == after.answer
     return Replay(
         run=before.run,
@@ -142,19 +139,16 @@ def difference(before: Any, after: Any, place: str = "") -> Difference | None:
 
 def _outcome(
     before: StepResult | None, after: StepResult | None, runs: tuple[str, str]
-) -> tuple[Outcome, str, str] | None:
+) -> tuple[Outcome, Sides | None] | None:
     """How a node differs, with both sides in words; None when neither side says anything of it."""
     if after is None or (after.failure is not None and after.failure.code == NOT_RECORDED):
-        return None if before is None or before.status == "cancelled" else ("gone", _state(before), "")
+        return None if before is None or before.status == "cancelled" else ("gone", Sides(before=_state(before)))
     if before is None:
-        return None if after.status == "cancelled" else ("new", "", _state(after))
-    ended = _end(after, runs[1]) == _end(before, runs[0])
-    found = difference(before.value, after.value) if ended else None
-    if found is not None:
-        return "changed", *found.told()
-    if ended:
-        return "same", "", ""
-    return "changed" if after.ok else "failed", _state(before), _state(after)
+        return None if after.status == "cancelled" else ("new", Sides(after=_state(after)))
+    if _end(before, runs[0]) != _end(after, runs[1]):
+        return "changed" if after.ok else "failed", Sides(before=_state(before), after=_state(after))
+    found = difference(before.value, after.value)
+    return ("same", None) if found is None else ("changed", found.told())
 
 
 def _end(result: StepResult, run: str) -> tuple[str, str, str]:

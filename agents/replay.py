@@ -18,7 +18,7 @@ from ..router.catalogue import Catalogue
 from ..serving.scripted import ScriptedModel
 from ..steps import Bound, Limits, Plan, RunResult, Step, StepKey, StepResult
 from .clean import redacted
-from .diff import Call, Replay, compare, difference
+from .diff import Replay, Sides, compare, difference
 from .phases import Phases, Progress
 from .rooms import GivenSource, Rooms
 from .run import Job, execute, walk
@@ -51,10 +51,11 @@ async def replay(
     node, BlobDamaged when a recorded value is lost.
     """
     row = rooms.runs.get(run)
-    record = _ended(row)
+    _check_ended(row)
     plans = {plan.revision: plan for plan in rooms.runs.plans(row.run)}
     live = _Live.starting(from_, plans, row.run)
-    record = rooms.runs.whole(row).result or record
+    record = rooms.runs.whole(row).result
+    assert record is not None
     found = await rooms.journal.recorded(row.run)
     seen = _Seen()
     if from_:
@@ -163,21 +164,20 @@ class _Seen:
         return look
 
 
-def _ended(row: RunRow) -> RunResult:
+def _check_ended(row: RunRow) -> None:
     if row.status == "running" or row.result is None:
         mend = f"go on with it: shuntyard resume {row.run}" if row.interrupted else "wait for its end"
         raise UsageError(f"run {row.run!r} has not ended; {mend}, then replay.")
     if row.status == "done" and row.result.plan and row.result.plan.nodes and not row.result.results:
         raise UsageError(f"run {row.run!r} was only planned; name one that ran (shuntyard runs lists them).")
-    return row.result
 
 
 def _calls(
     rooms: Rooms, seen: _Seen, found: Mapping[StepKey, Recorded], plans: Mapping[int, Plan], record: RunResult
-) -> dict[str, Call]:
+) -> dict[str, Sides]:
     """The first call of each node that is not the recorded one."""
     recorded = {key.path: found[key].digest for key in sorted(found, key=lambda key: key.revision)}
-    calls: dict[str, Call] = {}
+    calls: dict[str, Sides] = {}
     for path, step in seen.steps.items():
         node = _node(path)
         if node not in calls and recorded.get(path, "") not in ("", rooms.journal.digest(step)):
@@ -186,9 +186,9 @@ def _calls(
     return calls
 
 
-def _told(before: Any, after: Any, tool: str) -> Call:
+def _told(before: Any, after: Any, tool: str) -> Sides:
     differ = difference(before, after) if before is not None else None
-    return Call("recorded as another call", tool) if differ is None else Call(*differ.told())
+    return Sides(before="another call", after=tool) if differ is None else differ.told()
 
 
 def _arguments(rooms: Rooms, path: str, plans: Mapping[int, Plan], record: RunResult) -> Any:

@@ -12,7 +12,7 @@ from .options import RunOptions, takes
 from .root import single
 
 if TYPE_CHECKING:
-    from ..agents.diff import NodeDiff, Replay
+    from ..agents.diff import NodeDiff, Replay, Sides
 
 app = single()
 
@@ -62,13 +62,17 @@ def _text(done: Replay) -> list[str]:
 
 
 def _node(node: NodeDiff, wide: int) -> list[str]:
-    sides = " → ".join(side for side in (node.before, node.after) if side)
-    lines = [f"{node.node:{wide}}  {node.outcome:7}  {sides}".rstrip()]
-    if node.call_after:
-        lines.append(
-            f"{'':{wide}}  called   {' → '.join(side for side in (node.call_before, node.call_after) if side)}"
-        )
+    lines = [f"{node.node:{wide}}  {node.outcome:7}  {_told(node.value)}".rstrip()]
+    if node.call is not None:
+        lines.append(f"{'':{wide}}  called   {_told(node.call)}")
     return lines
+
+
+def _told(sides: Sides | None) -> str:
+    if sides is None:
+        return ""
+    both = " → ".join(side for side in (sides.before, sides.after) if side)
+    return f"{sides.place}: {both}" if sides.place else both
 
 
 def _summary(done: Replay) -> str:

@@ -13,6 +13,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import BlobDamaged, StoreUnwritable
@@ -61,18 +62,20 @@ class Blobs:
         Raises StoreUnwritable (full disk, read-only folder); then nothing new is there.
         """
         digest = hashlib.sha256(content).hexdigest()
-        try:
-            if self._holds(digest, content):
-                # Whoever wrote it may not have come to this yet.
-                _sync(self.path(digest).parent)
-            else:
-                self._write(digest, gzip.compress(content, _LEVEL, mtime=0))
-        except OSError as error:
-            raise StoreUnwritable(
-                f"{str(self.path(digest))!r} cannot be written: {error.strerror or error}; free some disk space, "
-                "make the folder writable, or set SHUNTYARD_HOME to another folder."
-            ) from None
-        return digest
+        tries = 0
+        while True:
+            try:
+                if self._holds(digest, content):
+                    # Whoever wrote it may not have come to this yet.
+                    _sync(self.path(digest).parent)
+                else:
+                    self._write(digest, gzip.compress(content, _LEVEL, mtime=0))
+                return digest
+            except OSError as error:
+                tries += 1
+                # Not found: another process swept the file or its folder away, because no row names it yet.
+                if tries == _TRIES or not isinstance(error, FileNotFoundError):
+                    raise self._unwritable(digest, error) from None
 
     def get(self, digest: str, size: int) -> bytes:
         """Return the content, ``size`` bytes with the hash ``digest``.
@@ -118,16 +121,22 @@ class Blobs:
         """Delete what killed writers left half written and return its bytes."""
         freed = 0
         for path in _inside(self.folder / _HALF):
-            owner = path.name.rpartition("-")[0].replace("-", ":")
-            if not alive(owner) and path.exists():
-                freed += path.stat().st_size
-                path.unlink(missing_ok=True)
+            if alive(path.name.rpartition("-")[0].replace("-", ":")):
+                continue
+            with suppress(OSError):
+                size = path.stat().st_size
+                path.unlink()
+                freed += size
         return freed
 
     def size(self) -> tuple[int, int]:
         """Return how many files there are, and their bytes on disk."""
-        sizes = [path.stat().st_size for path in map(self.path, self.names()) if path.exists()]
-        return len(sizes), sum(sizes)
+        count = total = 0
+        for digest in self.names():
+            with suppress(FileNotFoundError):
+                total += self.path(digest).stat().st_size
+                count += 1
+        return count, total
 
     def _holds(self, digest: str, content: bytes) -> bool:
         try:
@@ -143,22 +152,18 @@ class Blobs:
                 file.write(packed)
                 file.flush()
                 os.fsync(file.fileno())
-            self._settle(half, self.path(digest))
+            _make(self.path(digest).parent)
+            os.replace(half, self.path(digest))
+            _sync(self.path(digest).parent)
         except BaseException:
             half.unlink(missing_ok=True)
             raise
 
-    def _settle(self, half: Path, path: Path) -> None:
-        """Give a whole file its name; its folder may be swept away by another process meanwhile."""
-        for left in reversed(range(_TRIES)):
-            try:
-                _make(path.parent)
-                os.replace(half, path)
-                _sync(path.parent)
-                return
-            except FileNotFoundError:
-                if not left or not half.exists():
-                    raise
+    def _unwritable(self, digest: str, error: OSError) -> StoreUnwritable:
+        return StoreUnwritable(
+            f"{str(self.path(digest))!r} cannot be written: {error.strerror or error}; free some disk space, "
+            "make the folder writable, or set SHUNTYARD_HOME to another folder."
+        )
 
 
 def _unpacked(packed: bytes, size: int) -> bytes:

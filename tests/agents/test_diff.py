@@ -39,7 +39,17 @@ def test_equal_values_and_only_those_do_not_differ(before: Any, after: Any) -> N
     assert (found is None) == (back is None) == (strict(before) == strict(after))
     if found is not None:
         assert found.before is NOTHING or found.after is NOTHING or strict(found.before) != strict(found.after)
-        assert all(found.told())
+        assert found.told().before and found.told().after
+
+
+def test_long_texts_are_told_from_where_they_part() -> None:
+    found = difference("word " * 1000 + "one", "word " * 1000 + "other")
+    assert found is not None
+    sides = found.told()
+    assert sides.before.endswith("word one") and sides.after.endswith("word other")
+    assert len(sides.before) < 40
+    longer = difference("word " * 1000, "word " * 1000 + "more")
+    assert longer is not None and longer.told().before != longer.told().after
 
 
 def strict(value: Any) -> Any:

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from shuntyard import Agent, tool
-from shuntyard.agents.diff import NodeDiff, Replay
+from shuntyard.agents.diff import NodeDiff, Replay, Sides
 from shuntyard.errors import UnknownName, UsageError
 from shuntyard.memory.compact import compact
 from shuntyard.messages import ModelRequest
@@ -153,11 +153,11 @@ async def test_from_a_node_on_all_that_follows_is_run_and_nothing_else(tmp_path:
     assert sorted(yard.calls) == ["add 11 32", "double 43", "measure a"]
     assert [request.role for request in yard.model.requests] == ["join"]
     assert told(found) == {"n1": "changed", "n2": "same", "n3": "changed", "n4": "same", "n5": "same"}
-    assert (of(found, "n1").before, of(found, "n1").after) == ("10", "11")
-    assert (of(found, "n3").before, of(found, "n3").after) == ("42", "43")
-    assert (of(found, "n3").call_before, of(found, "n3").call_after) == ("first: 10", "first: 11")
+    assert of(found, "n1").value == Sides(before="10", after="11") and of(found, "n1").call is None
+    assert of(found, "n3").value == Sides(before="42", after="43")
+    assert of(found, "n3").call == Sides(place="first", before="10", after="11")
     # Same result of another call: visible, and not equal.
-    assert (of(found, "n4").call_before, of(found, "n4").call_after) == ("number: 42", "number: 43")
+    assert of(found, "n4").call == Sides(place="number", before="42", after="43")
     assert not of(found, "n4").same and of(found, "n5").same
     assert {node.node for node in found.nodes if node.ran} == {"n1", "n3", "n4"}
     assert (found.equal, found.answer_before, found.answer) == (False, "it is 84 and 7", "it is 84 and 7, again")
@@ -185,7 +185,8 @@ async def test_a_failure_is_told_with_its_reason_and_skips_what_follows(tmp_path
     del yard.sizes["b"]
     found = await yard.replay(done.run, "n2", limits=Limits(max_replans=0))
     assert told(found) == {"n1": "same", "n2": "failed", "n3": "failed", "n4": "failed", "n5": "same"}
-    assert of(found, "n2").before == "32" and "there is no b" in of(found, "n2").after
+    reason = of(found, "n2").value
+    assert reason is not None and reason.before == "32" and "there is no b" in reason.after
     assert (found.status_before, found.status, found.equal) == ("done", "failed", False)
     mended = await yard.replay(found.replay)
     assert mended.equal, "a failed run replays as it failed"
@@ -201,9 +202,9 @@ async def test_maps_replay_per_element_and_new_elements_are_run(tmp_path: Path) 
     assert (await yard.replay(done.run)).equal and yard.calls == []
     yard.sizes["a"] = 11
     found = await yard.replay(done.run, "n1")
-    assert (of(found, "n1").before, of(found, "n1").after) == ("[1].size: 10", "[1].size: 11")
-    assert (of(found, "n2").before, of(found, "n2").after) == ("[1]: 20", "[1]: 22")
-    assert of(found, "n2").call_after == "number: 11"
+    assert of(found, "n1").value == Sides(place="[1].size", before="10", after="11")
+    assert of(found, "n2").value == Sides(place="[1]", before="20", after="22")
+    assert of(found, "n2").call == Sides(place="number", before="10", after="11")
 
 
 async def test_effects_ask_as_ever_and_go_on_under_the_new_run(tmp_path: Path) -> None:
@@ -359,7 +360,7 @@ async def test_big_values_and_compacted_runs_replay_the_same(tmp_path: Path) -> 
     assert found.equal and yard.calls == ["rows 2"]
     yard.sizes["a"] = 11
     changed = await yard.replay(done.run, "n1")
-    assert of(changed, "n1").before == "[1].size: 10"
+    assert of(changed, "n1").value == Sides(place="[1].size", before="10", after="11")
     async with yard.rooms() as rooms:
         assert rooms.runs.size().blobs == 2, "the kept value is shared, the changed one is new"
         rooms.runs.prune()

@@ -138,11 +138,11 @@ async def test_processes_write_the_same_values_while_others_sweep(store: Store) 
     runs = [Runs(store).start("a task") for _ in range(3)]
     # Whatever an earlier round left is unnamed: the sweeps then race with writers of the very same files.
     said(worker(store.home, runs[0], "row"))
-    jobs = [worker(store.home, run, "plain", 24) for run in runs]
-    sweeps = [worker(store.home, "", "sweep", 60) for _ in range(2)]
+    jobs = [worker(store.home, run, "plain", 12) for run in runs]
+    sweeps = [worker(store.home, "", "sweep", 30) for _ in range(2)]
     assert [said(job) for job in sweeps] == [["swept"]] * 2
     for job in jobs:
-        assert said(job) == [str(i) for i in range(1, 25)]
-    assert await whole(store) == 72
+        assert said(job) == [str(i) for i in range(1, 13)]
+    assert await whole(store) == 36
     assert len(files(store)) == 8
     assert sweep(store).blobs == 0
