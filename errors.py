@@ -27,7 +27,8 @@
     │   └── OutputMalformed              6    the model's answer cannot be read
     └── StoreError                       1    the database
         ├── StoreTooNew                  2    written by a newer version
-        └── StoreUnwritable              1    full disk, read-only folder
+        ├── StoreUnwritable              1    full disk, read-only folder
+        └── BlobDamaged                  1    the file of a big value is missing or broken
 
 A message names the offending value and ends with the mend. ``exit_code`` is the CLI's.
 """
@@ -237,3 +238,9 @@ class StoreUnwritable(StoreError):
     """Raised when the database's folder is read-only or its disk is full."""
 
     code = "store_unwritable"
+
+
+class BlobDamaged(StoreError):
+    """Raised when the file of a big value is missing, cannot be read, or holds something else."""
+
+    code = "blob_damaged"

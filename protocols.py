@@ -143,7 +143,11 @@ class Recorded(NamedTuple):
     digest: str
     attempt: int
     result: StepResult | None
-    """None: intended, outcome unknown."""
+    """None: intended, outcome unknown; or its value is lost."""
+    lost: str = ""
+    """Why the value cannot be read any more; the step had finished."""
+    written: float = 0.0
+    """Unix time."""
 
 
 class Amount(NamedTuple):

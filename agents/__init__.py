@@ -9,14 +9,23 @@ from ..plugins import lazy
 
 if TYPE_CHECKING:
     from .agent import Agent
+    from .diff import NodeDiff, Replay
     from .forecast import Forecast
     from .node import as_node
     from .sinks import JsonlSink
     from .stream import QueueSink
 
-__all__ = ["Agent", "Forecast", "JsonlSink", "QueueSink", "as_node"]
+__all__ = ["Agent", "Forecast", "JsonlSink", "NodeDiff", "QueueSink", "Replay", "as_node"]
 
 __getattr__ = lazy(
     __name__,
-    {"Agent": ".agent", "Forecast": ".forecast", "JsonlSink": ".sinks", "QueueSink": ".stream", "as_node": ".node"},
+    {
+        "Agent": ".agent",
+        "Forecast": ".forecast",
+        "JsonlSink": ".sinks",
+        "NodeDiff": ".diff",
+        "QueueSink": ".stream",
+        "Replay": ".diff",
+        "as_node": ".node",
+    },
 )

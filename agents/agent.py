@@ -17,9 +17,11 @@ from ..settings import load as load_settings
 from ..steps import Limits, Plan, RunResult
 from ..tools.langchain import LangChainTool, is_langchain
 from ..tools.spec import tool as as_tool
+from .diff import Replay
 from .forecast import Forecast, forecast
 from .phases import Progress
 from .portal import run_sync
+from .replay import replay
 from .rooms import Rooms, gather_tools, open_rooms
 from .run import Job, execute
 from .stream import QueueSink
@@ -155,6 +157,16 @@ class Agent:
                 retry_failed=retry_failed and record.status == "failed",
             )
             return await execute(rooms, job, sinks=self._sinks, approver=self._approver)
+
+    async def replay(self, run: str, *, from_: Sequence[str] = (), limits: Limits | None = None) -> Replay:
+        """Run a recorded run again and return what differs: from its record alone, no tool and no model called.
+
+        The nodes in ``from_`` and all that depends on them are run for real, under a new run id. Raises
+        UsageError for a run that has not ended, UnknownName for an unknown run or node.
+        """
+        async with self._opened(self._sinks) as rooms:
+            chosen = limits or limits_of(self._settings)
+            return await replay(rooms, run, from_=from_, limits=chosen, sinks=self._sinks, approver=self._approver)
 
     async def _run(self, task: str, plan: Plan | None, limits: Limits | None, sinks: Sequence[Sink]) -> RunResult:
         _check_task(task)

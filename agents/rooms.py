@@ -17,6 +17,7 @@ from ..memory.recall import TrajectoryMemory
 from ..memory.runs import Runs
 from ..memory.store import Store
 from ..messages import ModelInfo, Role
+from ..planner.outcomes import summary
 from ..plugins import load
 from ..protocols import Embedder, Emit, Model, ModelSource, Tool
 from ..router.catalogue import Catalogue
@@ -116,10 +117,10 @@ def open_rooms(
         gate=PolicyGate(rules_from(settings), workspace=workspace),
         redactor=redactor,
         store=store,
-        journal=SqlJournal(store, redact=redactor.value),
+        journal=SqlJournal(store, redact=redactor.value, head=summary),
         ledger=SqlLedger(store),
         approvals=SqlApprovals(store),
-        runs=Runs(store),
+        runs=Runs(store, head=summary),
         memory=TrajectoryMemory(store, _embedder(settings)) if settings.memory else None,
     )
 

@@ -13,7 +13,7 @@ from ..errors import DeadlinePassed, ShuntyardError
 from ..events import Event, RunDone, RunStarted, StepDone
 from ..guard.redact import Redactor
 from ..messages import Usage
-from ..protocols import Approver, Ctx, Emit, Sink
+from ..protocols import Approver, Ctx, Emit, Handler, Sink
 from ..steps import Limits, RunResult
 from .clean import redacted
 from .clock import now
@@ -66,6 +66,8 @@ class Job:
     resumed: bool = False
     assume: Mapping[str, str] = field(default_factory=dict)
     retry_failed: bool = False
+    around: Callable[[Handler], Handler] | None = None
+    """What a replay puts around the pipeline."""
 
 
 async def execute(rooms: Rooms, job: Job, *, sinks: Sequence[Sink] = (), approver: Approver | None = None) -> RunResult:
@@ -78,7 +80,7 @@ async def execute(rooms: Rooms, job: Job, *, sinks: Sequence[Sink] = (), approve
     emit = emitter(sinks, rooms.redactor, tally)
     ctx = Ctx(run=job.run, workspace=rooms.workspace, emit=emit, limits=job.limits)
     handle = pipeline(rooms, job.run, approver=approver, assume=job.assume, retry_failed=job.retry_failed)
-    phases = Phases(rooms, handle, ctx, job.progress)
+    phases = Phases(rooms, job.around(handle) if job.around else handle, ctx, job.progress)
     emit(RunStarted(run=job.run, at=now(), task=job.progress.task, resumed=job.resumed))
 
     async def learn() -> None:
@@ -103,7 +105,7 @@ async def execute(rooms: Rooms, job: Job, *, sinks: Sequence[Sink] = (), approve
 
     try:
         with anyio.move_on_after(job.limits.deadline) as scope:
-            await _walk(phases, learn)
+            await walk(phases, learn)
         if scope.cancelled_caught:
             _late(job)
     except anyio.get_cancelled_exc_class():
@@ -115,7 +117,8 @@ async def execute(rooms: Rooms, job: Job, *, sinks: Sequence[Sink] = (), approve
     return done
 
 
-async def _walk(phases: Phases, learn: Callable[[], Awaitable[None]]) -> None:
+async def walk(phases: Phases, learn: Callable[[], Awaitable[None]]) -> None:
+    """Take a run through its phases; an error of ours is its failure."""
     progress = phases.progress
     graph = build_graph(phases, learn)
     try:

@@ -134,7 +134,13 @@ def _database(settings: Settings) -> Check:
     from ..memory.tables import HEAD
 
     counts = f"{size.runs} runs, {size.steps} steps, {size.trajectories} remembered tasks"
-    return Check("database", True, f"version {HEAD}, {counts}, {out.size(size.bytes + size.index_bytes)}")
+    apart = (
+        f", {size.blobs} big value{'' if size.blobs == 1 else 's'} in files ({out.size(size.blob_bytes)})"
+        if size.blobs
+        else ""
+    )
+    total = out.size(size.bytes + size.index_bytes + size.blob_bytes)
+    return Check("database", True, f"version {HEAD}, {counts}{apart}, {total}")
 
 
 def _models(settings: Settings) -> Iterator[Check]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..events import ApprovalAsked, Event, RunDone
 from ..steps import RunResult, StepResult
@@ -16,6 +16,7 @@ from .options import RunOptions
 if TYPE_CHECKING:
     from ..agents.agent import Agent
 
+T = TypeVar("T")
 EXIT = {"done": 0, "refused": 1, "failed": 1, "denied": 3, "spent": 4, "waiting": 5, "doubt": 5, "cancelled": 130}
 
 
@@ -41,7 +42,14 @@ class Watch:
 
 
 def drive(options: RunOptions, start: Callable[[Agent], Awaitable[RunResult]]) -> int:
-    """Build the agent, run ``start`` with it, print what came of it and return the exit code.
+    """Build the agent, run ``start`` with it, print what came of it and return the exit code."""
+    watch = Watch()
+    result = follow(options, start, watch)
+    return 130 if result is None else report(result, watch, options)
+
+
+def follow(options: RunOptions, start: Callable[[Agent], Awaitable[T]], watch: Watch) -> T | None:
+    """Build the agent and run ``start`` with it on display; None when the person interrupted it.
 
     While the run is on, prints of tools go to stderr: stdout carries the result alone.
     """
@@ -50,12 +58,11 @@ def drive(options: RunOptions, start: Callable[[Agent], Awaitable[RunResult]]) -
 
     from ..agents.sinks import JsonlSink, progress_sink
 
-    watch = Watch()
     display = None if options.quiet else progress_sink(sys.stderr)
     sinks: list[Any] = [watch, *([JsonlSink(sys.stdout)] if options.events else []), *([display] if display else [])]
     approver = TerminalApprover(getattr(display, "pause", nullcontext)) if TerminalApprover.possible() else None
 
-    async def go() -> RunResult:
+    async def go() -> T:
         from ..agents.agent import Agent  # takes a second; the display is up by now
 
         async with Agent(settings=settings, approver=approver, sinks=sinks) as agent:
@@ -63,16 +70,15 @@ def drive(options: RunOptions, start: Callable[[Agent], Awaitable[RunResult]]) -
 
     try:
         with redirect_stdout(sys.stderr):
-            result = anyio.run(go)
+            return anyio.run(go)
     except KeyboardInterrupt:
         if display is not None:
             display.close()
         out.note("interrupted" + (f"; resume with: shuntyard resume {watch.run}" if watch.run else ""))
-        return 130
+        return None
     finally:
         if display is not None:
             display.close()
-    return report(result, watch, options)
 
 
 def report(result: RunResult, watch: Watch, options: RunOptions) -> int:

@@ -26,18 +26,28 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "": "days"}
 @takes(Options)
 def runs(
     options: Options,
-    action: Annotated[Literal["list", "prune"], typer.Argument(help="What to do with them.")] = "list",
+    action: Annotated[Literal["list", "prune", "compact"], typer.Argument(help="What to do with them.")] = "list",
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="compact: these runs; none: all that have ended.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="list: how many, newest first.")] = 20,
     older_than: Annotated[
         str | None, typer.Option("--older-than", metavar="30d", help="prune: runs older than this (d, h, m, s).")
     ] = None,
     keep: Annotated[int | None, typer.Option("--keep", min=0, help="prune: all but the newest N.")] = None,
 ) -> int:
-    """List earlier runs, or prune them. What was learnt from a pruned run stays."""
+    """List earlier runs; prune them, or compact them. What was learnt from a pruned run stays.
+
+    A compacted run shows, resumes and replays as before, without the attempts that were made again.
+    """
+    if ids and action != "compact":
+        raise UsageError(f"{action} takes no run, but was given {ids[0]!r}; see: shuntyard show {ids[0]}")
     age = read_age(older_than) if older_than is not None else timedelta(0)
     if action == "prune" and older_than is None and keep is None:
         raise UsageError("prune needs --older-than or --keep; to delete every ended run say --keep 0.")
     with opened(options.settings()) as kept:
+        if action == "compact":
+            return _compact(kept, options, ids or [])
         return _prune(kept, options, age, keep or 0) if action == "prune" else _list(kept, options, limit)
 
 
@@ -95,10 +105,27 @@ def _list(kept: Kept, options: Options, limit: int) -> int:
     return 0
 
 
+def _compact(kept: Kept, options: Options, ids: list[str]) -> int:
+    done = kept.compact(ids)
+    if options.json:
+        out.result_json(done.model_dump(mode="json"))
+        return 0
+    out.result(
+        f"compacted {_count(done.runs, 'run')}: {_count(done.attempts, 'attempt')} dropped, "
+        f"{_count(done.values, 'value')} moved to files, {out.size(done.bytes)} freed"
+    )
+    return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _prune(kept: Kept, options: Options, age: timedelta, keep: int) -> int:
     pruned = kept.runs.prune(older_than=age, keep=keep)
     if options.json:
         out.result_json(pruned.model_dump(mode="json"))
     else:
-        out.result(f"pruned {pruned.runs} run{'' if pruned.runs == 1 else 's'}, {out.size(pruned.bytes)} freed")
+        files = f" and {_count(pruned.blobs, 'file')} of big values" if pruned.blobs else ""
+        out.result(f"pruned {_count(pruned.runs, 'run')}{files}, {out.size(pruned.bytes)} freed")
     return 0

@@ -32,7 +32,7 @@ def show(
 ) -> int:
     """Show one run: its plan with results, every step and attempt, what it cost and who decided."""
     with opened(options.settings()) as kept:
-        found = _read(kept, run)
+        found = _read(kept, run, whole=options.json)
     if options.json:
         out.result_json(_json(found))
     else:
@@ -50,15 +50,14 @@ class _Found(NamedTuple):
     took: Took
 
 
-def _read(kept: Kept, run: str) -> _Found:
+def _read(kept: Kept, run: str, *, whole: bool) -> _Found:
+    """Read a run; big values only when they are to be printed whole, because each is a file."""
     row = kept.runs.get(run)
-    return _Found(
-        row,
-        kept.runs.plans(row.run),
-        kept.runs.steps(row.run),
-        kept.approvals.questions(row.run),
-        kept.runs.took(row.run),
-    )
+    steps = kept.runs.steps(row.run)
+    took = kept.runs.took(row.run)
+    if whole:
+        row, steps = kept.runs.whole(row), [kept.runs.whole_step(row.run, step) for step in steps]
+    return _Found(row, kept.runs.plans(row.run), steps, kept.approvals.questions(row.run), took)
 
 
 def _json(found: _Found) -> Any:
@@ -69,7 +68,7 @@ def _json(found: _Found) -> Any:
         "predicted": None if predicted is None else {**bounds_json(predicted.plan), "ranges": ranges_json(predicted)},
         "took": found.took.model_dump(mode="json"),
         "plans": [plan.model_dump(mode="json") for plan in found.plans],
-        "steps": [step.model_dump(mode="json") for step in found.steps],
+        "steps": [step.model_dump(mode="json", exclude={"blob"}) for step in found.steps],
         "approvals": [question.model_dump(mode="json") for question in found.questions],
     }
 
@@ -79,6 +78,8 @@ def _text(found: _Found) -> list[str]:
     result = row.result
     spent = f" · {result.usage.total:,} tokens · {out.money(result.cost)} · {result.seconds:.1f} s" if result else ""
     lines = [f"run    {row.run}  {status_of(row)}  {when(row.started)}{spent}", f"task   {row.task}"]
+    if row.parent:
+        lines.append(f"       replays a part of run {row.parent}")
     if row.interrupted:
         lines.append(f"       its process is gone; go on with: shuntyard resume {row.run}")
     for hint in result.hints if result else ():
@@ -105,10 +106,15 @@ def _plan(plans: Sequence[Plan], steps: Sequence[StepRow]) -> list[str]:
     lines: list[str] = []
     results: dict[str, StepResult] = {}
     for plan in plans:
-        results.update({s.path: s.result for s in steps if s.result is not None and s.revision <= plan.revision})
+        results.update({s.path: _headed(s, s.result) for s in steps if s.result and s.revision <= plan.revision})
         title = "plan" if plan.revision == 0 else f"plan, revision {plan.revision}"
         lines.extend(["", title, tree(plan, results).rstrip() if plan.nodes else f"  refused: {plan.refusal}"])
     return lines
+
+
+def _headed(step: StepRow, result: StepResult) -> StepResult:
+    """The result with the head of a big value in the place of the value."""
+    return result if step.blob is None else result.model_copy(update={"value": step.blob.head})
 
 
 def _step(step: StepRow) -> str:

@@ -6,6 +6,7 @@ from ..plugins import lazy
 
 if TYPE_CHECKING:
     from .approvals import Question, SqlApprovals
+    from .compact import Compacted, compact
     from .index import ChromaIndex
     from .journal import SqlJournal, recorded
     from .ledger import SqlLedger
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChromaIndex",
+    "Compacted",
     "Question",
     "RunRow",
     "Runs",
@@ -24,6 +26,7 @@ __all__ = [
     "StepRow",
     "Store",
     "TrajectoryMemory",
+    "compact",
     "recorded",
 ]
 
@@ -31,6 +34,7 @@ __getattr__ = lazy(
     __name__,
     {
         "ChromaIndex": ".index",
+        "Compacted": ".compact",
         "Question": ".approvals",
         "RunRow": ".runs",
         "Runs": ".runs",
@@ -40,6 +44,7 @@ __getattr__ = lazy(
         "StepRow": ".runs",
         "Store": ".store",
         "TrajectoryMemory": ".recall",
+        "compact": ".compact",
         "recorded": ".journal",
     },
 )

@@ -13,40 +13,51 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import anyio
+import anyio.to_thread
 from pydantic import JsonValue
+from sqlalchemy import bindparam, select
 
-from ..errors import InDoubt, StoreError, UsageError
+from ..errors import BlobDamaged, InDoubt, StoreError, UsageError
 from ..protocols import Ctx, Handler, Recorded
 from ..steps import Bound, Effect, Failure, Step, StepKey, StepResult, Verdict, digest_call
-from . import tables
+from . import tables, values
 from .store import Store
 
 Redact: TypeAlias = Callable[[JsonValue], JsonValue]
 
-_STEP = tables.upsert(tables.steps)
+_STEP = tables.upsert(tables.steps, without=("blob", "blob_bytes", "blob_head"))
+_BIG_STEP = tables.upsert(tables.steps)
+_S = tables.steps.c
+_TRACES = (
+    select(_S.revision, _S.path, _S.attempt, _S.digest, _S.state, _S.result, _S.written)
+    .add_columns(_S.blob, _S.blob_bytes, _S.blob_head)
+    .where(_S.run == bindparam("of"))
+    .order_by(_S.attempt)
+)
+"""Every attempt of run ``of``, later ones last."""
 _FINAL = ("done", "skipped")
 
 
 class SqlJournal:
-    """Journal in the store. ``redact`` is applied to values and messages before they are written."""
+    """Journal in the store. ``redact`` is applied to values and messages before they are written.
 
-    def __init__(self, store: Store, redact: Redact | None = None) -> None:
-        """Write to ``store``; a replayed value is the redacted one."""
+    Big values lie in files beside the database; a row never names a file that is not there.
+    """
+
+    def __init__(self, store: Store, redact: Redact | None = None, *, head: values.Head = values.opening) -> None:
+        """Write to ``store``; a replayed value is the redacted one. ``head`` says a big value in a few words."""
         self._store = store
         self._redact = redact
+        self._head = head
 
     async def recorded(self, run: str) -> Mapping[StepKey, Recorded]:
         """Return the newest attempt of every step of ``run``; an outcome in doubt counts as unknown."""
-        steps = tables.steps.c
-        query = tables.steps.select().where(steps.run == run).order_by(steps.attempt)
         with self._store.read() as connection:
-            rows = connection.execute(query).all()
-        found: dict[StepKey, Recorded] = {}
-        for row in rows:
-            known = row.result is not None and row.state != "doubt"
-            result = StepResult.model_validate_json(row.result) if known else None
-            found[StepKey(row.run, row.revision, row.path)] = Recorded(row.digest, row.attempt, result)
-        return found
+            found = connection.execute(_TRACES, {"of": run}).all()
+        rows = {StepKey(run, row.revision, row.path): row for row in found}
+        if any(row.blob is not None for row in rows.values()):
+            return await anyio.to_thread.run_sync(self._traces, rows)
+        return self._traces(rows)
 
     async def intend(self, step: Step) -> None:
         """Write that ``step`` begins its effect; durable when it returns."""
@@ -55,16 +66,20 @@ class SqlJournal:
 
     async def commit(self, step: Step, result: StepResult) -> None:
         """Write ``result`` and its settlements in one transaction; durable when it returns."""
+        clean = self._clean(result)
         try:
-            text = self._clean(result).model_dump_json()
+            text = clean.model_dump_json()
         except ValueError as error:
             raise StoreError(
                 f"the result of {step.key.path!r} ({step.name}) is not JSON: {error}; "
                 "let the tool return plain text, numbers, lists and dicts."
             ) from None
         row = self._row(step, state=result.status, result=text)
+        big = await self._apart(clean, row) if len(text) >= values.BIG else {}
         with self._store.write() as connection:
-            connection.execute(_STEP, row)
+            if big:
+                values.hold(self._store.blobs, big)
+            connection.execute(_BIG_STEP if big else _STEP, row)
             for settled in result.settlements:
                 connection.execute(
                     tables.SETTLE,
@@ -84,6 +99,31 @@ class SqlJournal:
             return step.digest
         plain = json.loads(json.dumps(dict(step.args), default=_plain))
         return digest_call(step.name, {"args": self._redact(plain)})
+
+    async def _apart(self, result: StepResult, row: dict[str, Any]) -> Mapping[str, values.Apart]:
+        """Write a big value into a file and change ``row`` so that it names the file."""
+        # The call was made: a cancellation must not come between it and its record.
+        with anyio.CancelScope(shield=True):
+            big = await anyio.to_thread.run_sync(values.apart, self._store.blobs, result.value, self._head)
+        if big is None:
+            return {}
+        row.update(values.columns(big.blob), result=values.with_value(result, None).model_dump_json())
+        return {row["path"]: big}
+
+    def _traces(self, rows: Mapping[StepKey, Any]) -> dict[StepKey, Recorded]:
+        return {key: self._trace(row) for key, row in rows.items()}
+
+    def _trace(self, row: Any) -> Recorded:
+        if row.result is None or row.state == "doubt":
+            return Recorded(row.digest, row.attempt, None, "", row.written)
+        result = StepResult.model_validate_json(row.result)
+        blob = values.blob_of(row)
+        if blob is not None:
+            try:
+                result = values.with_value(result, values.load(self._store.blobs, blob))
+            except BlobDamaged as error:
+                return Recorded(row.digest, row.attempt, None, error.message, row.written)
+        return Recorded(row.digest, row.attempt, result, "", row.written)
 
     def _row(self, step: Step, *, state: str, result: str | None) -> dict[str, Any]:
         return {
@@ -117,8 +157,8 @@ def recorded(
 
     What is on record is read once, before the first step. ``done``, ``skipped`` and (unless
     ``retry_failed``) ``failed`` steps are replayed when they are the same call; everything else runs
-    as a new attempt. An effect without outcome is run again only if it is idempotent or
-    ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a value.
+    as a new attempt. An effect without outcome, or whose value is lost, is run again only if it is
+    idempotent or ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a value.
     Raises UsageError for any other word in ``assume``.
     """
     for path, word in (assume or {}).items():
@@ -200,7 +240,7 @@ class _Past:
         if not self._stands(step, found, found.result):
             del self._steps[step.key]
             return None
-        _speak(step, found.result)
+        speak(step, found.result)
         return found.result.model_copy(update={"replayed": True})
 
     def anew(self, step: Step) -> Step:
@@ -220,6 +260,9 @@ class _Past:
 
     async def _undecided(self, step: Step, found: Recorded) -> StepResult | None:
         assert self._steps is not None
+        if found.lost and (step.effect is Effect.READ or step.kind == "model"):
+            del self._steps[step.key]
+            return None
         assumption = self._assume.get(step.key.path)
         if assumption == "done":
             verdict = Verdict(
@@ -231,20 +274,23 @@ class _Past:
         if assumption == "not-done" or step.idempotent:
             del self._steps[step.key]
             return None
-        return _in_doubt(step)
+        return in_doubt(step, found.lost)
 
 
-def _in_doubt(step: Step) -> StepResult:
+def in_doubt(step: Step, lost: str = "") -> StepResult:
+    """Return the result of an effect that a person has to look after; ``lost`` says what became of its value."""
     path, run = step.key.path, step.key.run
+    why = f"was done, but {lost}" if lost else "began its effect, and whether it happened was never recorded"
     message = (
-        f"node {path!r} ({step.name}) began its effect, and whether it happened was never recorded; look, then run: "
+        f"node {path!r} ({step.name}) {why}; look, then run: "
         f"shuntyard resume {run} --assume {path}=done or --assume {path}=not-done"
     )
     failure = Failure(code=InDoubt.code, message=message, exit_code=InDoubt.exit_code)
     return StepResult(status="doubt", failure=failure)
 
 
-def _speak(step: Step, result: StepResult) -> None:
+def speak(step: Step, result: StepResult) -> None:
+    """Give the text of a recorded answer to whoever listens to the model."""
     if step.kind == "model" and step.on_text is not None and isinstance(result.value, dict):
         text = result.value.get("text")
         if isinstance(text, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,10 +14,12 @@ from pydantic import BaseModel
 from ..errors import UnknownName, UsageError
 from ..estimates import Took
 from ..messages import Frozen
-from ..steps import Limits, Plan, RunResult, RunStatus, StepResult
-from . import tables
+from ..steps import Limits, Plan, RunResult, RunStatus, StepKey, StepResult
+from . import tables, values
+from .blobs import Blob
 from .liveness import alive, me, pid_of
 from .store import Store
+from .sweep import sweep
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH = 1_735_689_600
@@ -41,6 +43,8 @@ class RunRow(Frozen):
     """Process that executes it, or did last."""
     interrupted: bool = False
     """Marked as running, but its process is gone: ``resume`` goes on with it."""
+    parent: str = ""
+    """The run that this one replays a part of."""
 
 
 class StepRow(Frozen):
@@ -58,6 +62,8 @@ class StepRow(Frozen):
     result: StepResult | None = None
     written: float = 0.0
     """Unix time."""
+    blob: Blob | None = None
+    """Where the value lies when it is big; it is in ``result`` only if it was asked for."""
 
 
 class Size(Frozen):
@@ -66,6 +72,9 @@ class Size(Frozen):
     path: str
     bytes: int
     index_bytes: int
+    blobs: int
+    """Files of big values."""
+    blob_bytes: int
     runs: int
     steps: int
     trajectories: int
@@ -75,6 +84,8 @@ class Pruned(Frozen):
     """What pruning removed."""
 
     runs: int
+    blobs: int
+    """Files of values that no run names any more."""
     bytes: int
     """Given back to the disk."""
 
@@ -82,26 +93,42 @@ class Pruned(Frozen):
 class Runs:
     """The table of runs. Calls are short and synchronous; ``prune`` belongs in a thread."""
 
-    def __init__(self, store: Store) -> None:
-        """Write to ``store``."""
+    def __init__(self, store: Store, *, head: values.Head = values.opening) -> None:
+        """Write to ``store``; ``head`` says a big value in a few words."""
         self._store = store
+        self._head = head
 
     def start(self, task: str, settings: BaseModel | None = None, limits: Limits | None = None) -> str:
         """Begin a run, claimed by this process, and return its id: ten letters that sort by time."""
-        run = new_id()
-        values = {
-            "id": run,
-            "task": task,
-            "status": "running",
-            "started": time.time(),
-            "settings": "{}" if settings is None else settings.model_dump_json(),
-            "limits": (limits or Limits()).model_dump_json(),
-            "owner": me(),
-        }
+        row = _begun(task, settings, limits)
         with self._store.write() as connection:
-            connection.execute(tables.runs.insert(), values)
-        self._store.claimed.add(run)
-        return run
+            connection.execute(tables.runs.insert(), row)
+        self._store.claimed.add(row["id"])
+        return str(row["id"])
+
+    def fork(
+        self, parent: RunRow, keep: Callable[[StepKey], bool], *, last: int, settings: BaseModel, limits: Limits
+    ) -> str:
+        """Begin a run with part of ``parent``'s record, claimed by this process, and return its id.
+
+        It has the plans up to revision ``last`` and the newest attempts of the steps that ``keep`` names,
+        as if it had made them itself; so it can be resumed. Files of values are shared.
+        """
+        row = {**_begun(parent.task, settings, limits), "parent": parent.run}
+        plans, steps = tables.plans.c, tables.steps.c
+        with self._store.write() as connection:
+            made = connection.execute(tables.plans.select().where(plans.run == parent.run, plans.revision <= last))
+            query = tables.steps.select().where(steps.run == parent.run).order_by(steps.attempt)
+            newest = {StepKey(each.run, each.revision, each.path): each for each in connection.execute(query)}
+            connection.execute(tables.runs.insert(), row)
+            for table, found in (
+                (tables.plans, made.all()),
+                (tables.steps, [each for key, each in newest.items() if keep(key)]),
+            ):
+                if found:
+                    connection.execute(table.insert(), [{**each._mapping, "run": row["id"]} for each in found])
+        self._store.claimed.add(row["id"])
+        return str(row["id"])
 
     def claim(self, run: str) -> RunRow:
         """Take a run to go on with it, so that no second process does at the same time.
@@ -124,18 +151,26 @@ class Runs:
         return _run(row)
 
     def finish(self, run: str, result: RunResult) -> None:
-        """Write how the run ended or stopped, and give it free for a resume."""
-        values = {"status": result.status, "ended": time.time(), "result": result.model_dump_json()}
+        """Write how the run ended or stopped, and give it free for a resume. Big values go into files."""
         try:
+            text = result.model_dump_json()
+            big = values.split(self._store.blobs, result, self._head) if len(text) >= values.BIG else {}
+            if big:
+                text = values.without(result, big).model_dump_json()
+            row = {"status": result.status, "ended": time.time(), "result": text}
             with self._store.write() as connection:
-                connection.execute(tables.runs.update().where(tables.runs.c.id == run), values)
+                values.hold(self._store.blobs, big)
+                connection.execute(tables.runs.update().where(tables.runs.c.id == run), row)
+                connection.execute(tables.outcomes.delete().where(tables.outcomes.c.run == run))
+                values.name(connection, run, big)
         finally:
             self._store.claimed.discard(run)
 
     def get(self, run: str) -> RunRow:
         """Return the run called ``run``, by id, by the beginning of its id, or by ``last``.
 
-        Raises UnknownName when there is none, UsageError when several begin like that.
+        Big values are not in its result; ``whole`` reads them. Raises UnknownName when there is none,
+        UsageError when several begin like that.
         """
         runs = tables.runs.c
         query = tables.runs.select().order_by(runs.started.desc(), runs.id.desc()).limit(10)
@@ -162,9 +197,9 @@ class Runs:
 
     def save_plan(self, run: str, plan: Plan) -> None:
         """Keep a revision of the run's plan; the same revision again replaces it."""
-        values = {"run": run, "revision": plan.revision, "plan": plan.model_dump_json(), "made": time.time()}
+        row = {"run": run, "revision": plan.revision, "plan": plan.model_dump_json(), "made": time.time()}
         with self._store.write() as connection:
-            connection.execute(tables.upsert(tables.plans), values)
+            connection.execute(tables.upsert(tables.plans), row)
 
     def plans(self, run: str) -> Sequence[Plan]:
         """Return the run's plans by revision."""
@@ -173,7 +208,10 @@ class Runs:
             return [Plan.model_validate_json(row.plan) for row in connection.execute(query)]
 
     def steps(self, run: str) -> Sequence[StepRow]:
-        """Return every attempt of every step in the order of writing; verdict and decision are in the results."""
+        """Return every attempt of every step in the order of writing; verdict and decision are in the results.
+
+        Big values are not in the results: ``whole_step`` reads one.
+        """
         steps = tables.steps.c
         query = tables.steps.select().where(steps.run == run).order_by(steps.written, steps.path, steps.attempt)
         with self._store.read() as connection:
@@ -190,11 +228,29 @@ class Runs:
             cost=sum((result.cost for result in made), Decimal(0)),
         )
 
+    def whole(self, row: RunRow) -> RunRow:
+        """Return ``row`` with the big values of its result. Raises BlobDamaged, naming the node and the mend."""
+        if row.result is None:
+            return row
+        outcomes = tables.outcomes
+        with self._store.read() as connection:
+            rows = connection.execute(outcomes.select().where(outcomes.c.run == row.run)).all()
+        found = {each.node: blob for each in rows if (blob := values.blob_of(each)) is not None}
+        return row.model_copy(update={"result": values.whole(self._store.blobs, row.result, found)})
+
+    def whole_step(self, run: str, step: StepRow) -> StepRow:
+        """Return ``step`` of ``run`` with its value, if that is big. Raises BlobDamaged as ``whole`` does."""
+        if step.blob is None or step.result is None:
+            return step
+        value = values.read(self._store.blobs, step.blob, run, step.path)
+        return step.model_copy(update={"result": values.with_value(step.result, value)})
+
     def prune(self, *, older_than: timedelta = timedelta(0), keep: int = 0) -> Pruned:
         """Delete ended and interrupted runs older than ``older_than``, except the newest ``keep`` of all.
 
-        Their plans, steps, ledger entries and approvals go too; what was learnt from them stays. The
-        space is given back to the disk, which takes a while: call it in a thread.
+        Their plans, steps, ledger entries and approvals go too, and files of values that no other run names;
+        what was learnt from them stays. The space is given back to the disk, which takes a while: call it in
+        a thread.
         """
         before = self._store.size()
         runs = tables.runs.c
@@ -204,8 +260,10 @@ class Runs:
             doomed = [row.id for row in connection.execute(query) if row.started <= limit and not _executed(row)]
             for run in doomed:
                 connection.execute(tables.runs.delete().where(runs.id == run))
+        # First, because it makes the deletion durable: a row that a power cut brings back must find its file.
         self._store.compact()
-        return Pruned(runs=len(doomed), bytes=max(0, before - self._store.size()))
+        swept = sweep(self._store)
+        return Pruned(runs=len(doomed), blobs=swept.blobs, bytes=max(0, before - self._store.size() + swept.bytes))
 
     def size(self) -> Size:
         """Return what the database holds, in rows and bytes."""
@@ -216,10 +274,13 @@ class Runs:
             ]
         folder = self._store.home / "index"
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else []
+        blobs, blob_bytes = self._store.blobs.size()
         return Size(
             path=str(self._store.path),
             bytes=self._store.size(),
             index_bytes=sum(files),
+            blobs=blobs,
+            blob_bytes=blob_bytes,
             runs=rows[0],
             steps=rows[1],
             trajectories=rows[2],
@@ -250,6 +311,18 @@ def _busy(spans: Iterable[tuple[float, float]]) -> float:
     return total
 
 
+def _begun(task: str, settings: BaseModel | None, limits: Limits | None) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "task": task,
+        "status": "running",
+        "started": time.time(),
+        "settings": "{}" if settings is None else settings.model_dump_json(),
+        "limits": (limits or Limits()).model_dump_json(),
+        "owner": me(),
+    }
+
+
 def _executed(row: Any) -> bool:
     return bool(row.status == "running" and alive(row.owner))
 
@@ -266,6 +339,7 @@ def _run(row: Any) -> RunRow:
         result=None if row.result is None else RunResult.model_validate_json(row.result),
         pid=pid_of(row.owner),
         interrupted=row.status == "running" and not alive(row.owner),
+        parent=row.parent or "",
     )
 
 
@@ -281,4 +355,5 @@ def _step(row: Any) -> StepRow:
         state=row.state,
         result=None if row.result is None else StepResult.model_validate_json(row.result),
         written=row.written,
+        blob=values.blob_of(row),
     )

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
 
 from ..errors import StoreError, StoreTooNew, StoreUnwritable
+from .blobs import FOLDER, Blobs
 from .tables import HEAD
 
 FILE = "shuntyard.db"
@@ -42,6 +43,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open the file at ``path`` as it is; ``Store.open`` is the door that also creates and migrates."""
         self.path = path
+        self.blobs = Blobs(path.parent / FOLDER)
         self.claimed: set[str] = set()
         """Runs that this store's owner is executing now."""
         self._lock = threading.RLock()
@@ -107,7 +109,7 @@ class Store:
                 raw.close()
 
     def size(self) -> int:
-        """Return the bytes on disk of the database and its write-ahead log."""
+        """Return the bytes on disk of the database and its write-ahead log, without blobs."""
         files = (self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm"))
         return sum(file.stat().st_size for file in files if file.exists())
 

@@ -6,10 +6,12 @@ where SQL adds it up and decimal text where it is only kept; it is never a float
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Column,
     Float,
     ForeignKey,
@@ -21,12 +23,14 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     func,
+    null,
     select,
     text,
+    union,
 )
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-HEAD = "0001"
+HEAD = "0002"
 """Newest migration; a database with a higher one is from a newer version."""
 
 PICO = Decimal(10) ** 12
@@ -48,6 +52,7 @@ runs = Table(
     Column("limits", Text, nullable=False),
     Column("result", Text),
     Column("owner", Text, nullable=False),
+    Column("parent", Text),
 )
 
 plans = Table(
@@ -73,6 +78,19 @@ steps = Table(
     Column("state", Text, nullable=False),
     Column("result", Text),
     Column("written", Float, nullable=False),
+    Column("blob", Text),
+    Column("blob_bytes", Integer),
+    Column("blob_head", Text),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id", ondelete=_CASCADE), primary_key=True),
+    Column("node", Text, primary_key=True),
+    Column("blob", Text, nullable=False),
+    Column("blob_bytes", Integer, nullable=False),
+    Column("blob_head", Text, nullable=False),
 )
 
 ledger = Table(
@@ -162,6 +180,19 @@ CLOSE = (
 )
 """Settle what is still open in run ``of`` at its worst case."""
 
+_DIGESTS: BindParameter[Any] = bindparam("digests", expanding=True)
+
+NAMED = union(
+    select(steps.c.blob).where(steps.c.blob.in_(_DIGESTS)), select(outcomes.c.blob).where(outcomes.c.blob.in_(_DIGESTS))
+)
+"""Those of ``digests`` that some row names."""
+
+SUPERSEDED = text(
+    "DELETE FROM steps WHERE run = :of AND attempt < (SELECT max(attempt) FROM steps AS newer"
+    " WHERE newer.run = steps.run AND newer.revision = steps.revision AND newer.path = steps.path)"
+)
+"""Delete the attempts of run ``of`` that were made again."""
+
 MATCHES = text(
     "SELECT trajectories.id AS id FROM trajectories_fts JOIN trajectories ON trajectories.id = trajectories_fts.rowid"
     " WHERE trajectories_fts MATCH :query AND trajectories.outcome = 'done'"
@@ -202,12 +233,15 @@ LAST_SEQ = text("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = '
 """Sequence number of the newest change ever written to the outbox, applied or not."""
 
 
-def upsert(table: Table) -> Insert:
-    """Return an insert of a whole row that replaces the row with the same primary key."""
+def upsert(table: Table, *, without: Collection[str] = ()) -> Insert:
+    """Return an insert of a whole row that replaces the row with the same primary key.
+
+    Columns in ``without`` are not given and become null, which costs no parameters.
+    """
     statement = insert(table)
     keys = [column.name for column in table.primary_key]
     others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=others)
+    return statement.on_conflict_do_update(index_elements=keys, set_={**others, **dict.fromkeys(without, null())})
 
 
 def count(table: Table, *where: Any) -> Any:

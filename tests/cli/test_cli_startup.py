@@ -43,7 +43,7 @@ def test_completion_knows_the_commands_and_imports_none(tmp_path: Path) -> None:
     assert script.returncode == 0 and "_SHUNTYARD_COMPLETE" in script.stdout
     env = {**os.environ, "_SHUNTYARD_COMPLETE": "complete_bash", "COMP_WORDS": "shuntyard re", "COMP_CWORD": "1"}
     done = subprocess.run([sys.executable, "-m", "shuntyard"], env=env, capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["resume"]
+    assert done.stdout.split() == ["resume", "replay"]
 
 
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
