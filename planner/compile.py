@@ -24,7 +24,7 @@ from .reader import LineReader
 from .repair import Shape, dressed, planned, worded
 from .shapes import bare, selecting, unmet
 from .shots import choose_shots
-from .superfluous import spoken_of, without_repeats, without_superfluous
+from .superfluous import denied, spoken_of, without_repeats, without_superfluous
 from .targets import targets
 from .validate import problems
 from .whose import with_whose
@@ -130,9 +130,7 @@ class LineCompiler:
         draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list, known=job.brief)), role)
         if draft.plan.refusal and len(needed(task, self._list, known=job.brief)) < len(self._list):
             draft = best = await self._draft(job, asked, self._rules(job, self._list), role)
-        if draft.plan.refusal and self._foreign and (said := spoken_of(task, self._list)):
-            # Told by its own name, a tool is what the task wants, whatever a small model says of it.
-            fit = [spec for spec in self._list if spec.name in said]
+        if fit := self._fitting(draft.plan, task):
             draft = best = await self._draft(job, asked, self._rules(job, fit, refuse=False), role)
         # Without some chance a small model writes the rejected plan again, word for word.
         for turn in range(1, self._max_repairs + 1):
@@ -162,6 +160,13 @@ class LineCompiler:
         if best.problems:
             raise PlanInvalid(best.problems)
         return best.plan
+
+    def _fitting(self, plan: Plan, task: str) -> list[ToolSpec]:
+        """The tools that speak against a refusal: the task calls them by name, or the reason denies what they are."""
+        if not plan.refusal or not self._foreign:
+            return []
+        names = spoken_of(task, self._list) or denied(plan.refusal, self._list)
+        return [spec for spec in self._list if spec.name in names]
 
     def _rules(self, job: _Task, specs: Sequence[ToolSpec], *, refuse: bool = True) -> str:
         earlier = [int(node.id[1:]) for node in job.kept]

@@ -1,4 +1,6 @@
-"""Calls that the task has no words for: small models call a second tool because it is there.
+"""What a model planned held against the words of the task: calls that it has none for, refusals that it contradicts.
+
+Small models call a second tool because it is there.
 
 What of the task a call accounts for are the words that it shares with the name and the description of its tool and
 with its arguments. A call of which another tool's call accounts for every word, and for more, adds nothing that was
@@ -22,6 +24,8 @@ _IDLE = frozenset(
     "than that the their them then there these they this to up use using want was were what when where which who whose "
     "will with would you your".split()
 )
+_DENIAL = frozenset("no tool know not cannot able avail data direc funct give infor provi requi suppo take".split())
+"""Beginnings of the words that say no."""
 _SEVERAL = re.compile(r"\b(all|both|each)\b", re.IGNORECASE)
 _AGAIN = re.compile(r"\b(twice|thrice|again|repeat\w*|times)\b", re.IGNORECASE)
 _WORD = re.compile(r"\d+(?:\.\d+)?|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_A-Za-z]+")
@@ -71,6 +75,12 @@ def spoken_of(task: str, specs: Iterable[ToolSpec]) -> list[str]:
     """Return the tools of which ``task`` says every word of the name: with one, a refusal is hardly ever right."""
     said = _words(task)
     return [spec.name for spec in specs if (name := _words(spec.name)) and name <= said]
+
+
+def denied(reason: str, specs: Iterable[ToolSpec]) -> list[str]:
+    """Return the tools that are about all that a refusal says no tool knows: its reason is not one."""
+    missed = {word for word in _words(reason) if word not in _DENIAL}
+    return [spec.name for spec in specs if missed and missed <= _words(f"{spec.name} {spec.description}")]
 
 
 def _about(node: Node, spec: ToolSpec) -> set[str]:

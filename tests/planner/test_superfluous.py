@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from shuntyard.planner.compile import LineCompiler
-from shuntyard.planner.superfluous import spoken_of, without_repeats, without_superfluous
+from shuntyard.planner.superfluous import denied, spoken_of, without_repeats, without_superfluous
 from shuntyard.serving.scripted import ScriptedModel
 from shuntyard.steps import Effect, Node, Plan, ToolSpec
 
@@ -94,6 +94,13 @@ def test_a_task_speaks_of_a_tool_by_every_word_of_its_name() -> None:
     specs = SPECS.values()
     assert spoken_of("What are the harbour's tides?", specs) == ["harbour_tides"]
     assert spoken_of("What does the harbour cost?", specs) == []
+
+
+def test_a_reason_that_denies_what_a_tool_is_about_is_none() -> None:
+    specs = SPECS.values()
+    assert denied("no tool knows fees", specs) == ["harbour_fees"]
+    assert denied("no tool gives prices of rooms", specs) == []
+    assert denied("no tool can do this", specs) == []
 
 
 @pytest.mark.anyio
