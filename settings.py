@@ -74,6 +74,8 @@ class Settings(Frozen):
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     deadline: Annotated[float, Field(ge=0)] | None = None
     concurrency: Annotated[int, Field(gt=0, le=1024)] = 16
+    limit: dict[str, Annotated[int, Field(gt=0)]] = {}
+    """Calls at once, by the name of a tool or of a resource that tools declare."""
     memory: bool = True
     """Recall earlier tasks and learn from this one."""
     threads: Annotated[int, Field(ge=0)] = 0

@@ -54,9 +54,13 @@ class ToolSpec(Frozen):
     """Dollars per call."""
     timeout: float = 60.0
     """Seconds after which a call is given up."""
+    resource: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,63})?$")] = ""
+    """What its calls use up together with those of other tools (``cpu``, ``network``); a run may limit it by name."""
+    limit: Annotated[int, Field(gt=0)] | None = None
+    """At most this many calls at once in a run; a run's own limit for it can only be lower."""
 
 
-Source = Literal["task", "memory", "model", "tool", "person"]
+Source = Literal["task", "memory", "model", "tool", "person", "substitute"]
 
 
 class Label(Frozen):
@@ -88,8 +92,15 @@ class NodePolicy(Frozen):
     """Seconds; None takes the tool's own."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """Further attempts after a retryable failure (ToolRetry, timeout of a read)."""
-    on_failure: Literal["isolate", "stop"] = "isolate"
-    """``isolate``: dependents are skipped, siblings go on. ``stop``: the run ends."""
+    on_failure: Literal["isolate", "stop", "substitute", "ask"] = "isolate"
+    """What a failure that stands after all attempts means. What has finished or runs is kept in every case.
+
+    ``isolate``: the node's dependents are cancelled before they start (``skipped``), all others go on.
+    ``stop``: as that, and nothing more starts. ``substitute``: ``substitute`` takes the place of the value
+    (in a map, of the failed element's) and dependents go on. ``ask``: dependents wait for a person; the run
+    ends ``waiting`` when the others are through, and resuming it tries again."""
+    substitute: JsonValue = None
+    """A literal value; the failure stays on the result and the value's label says what it is."""
 
 
 class Node(Frozen):
@@ -203,6 +214,11 @@ class StepResult(Frozen):
         """True when dependents may use the value."""
         return self.status == "done"
 
+    @property
+    def substituted(self) -> bool:
+        """True when the value, or a part of it, is its policy's literal; ``failure`` says in place of what."""
+        return self.status == "done" and self.failure is not None
+
 
 class StepKey(NamedTuple):
     """A step's place in the journal. ``path`` is a node id, with ``[i]`` per map index, or a model role."""
@@ -282,6 +298,8 @@ class Limits(Frozen):
     """Seconds from the start of this process's part of the run."""
     concurrency: Annotated[int, Field(gt=0)] = 16
     """Nodes running at once."""
+    at_once: dict[str, Annotated[int, Field(gt=0)]] = {}
+    """Calls running at once, by the name of a tool or of a resource that tools declare."""
     max_nodes: Annotated[int, Field(gt=0)] = 64
     max_replans: Annotated[int, Field(ge=0)] = 1
 

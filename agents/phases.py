@@ -249,7 +249,7 @@ class Phases:
         gone = absent(self.progress.task, self._rooms.workspace)
         for node in plan.nodes:
             result = self.progress.results.get(node.id)
-            failure = result.failure if result is not None else None
+            failure = result.failure if result is not None and not result.ok else None
             if failure is None or any(name in failure.message for name in gone):
                 continue
             if failure.code in (ToolError.code, ArgumentsInvalid.code):
@@ -315,11 +315,11 @@ class Phases:
         self.progress.answer = text
         self._ctx.emit(Answered(run=self._ctx.run, at=now(), text=text))
         ends = [self.progress.results.get(node.id) for node in self._ends(plan)]
-        bad = [result for result in ends if result is None or result.failure is not None]
+        bad = [result for result in ends if result is None or (result.failure is not None and not result.ok)]
         if not bad:
             self.progress.status = "done"
             return
-        failures = [r.failure for r in self.progress.results.values() if r.failure is not None]
+        failures = [r.failure for r in self.progress.results.values() if r.failure is not None and not r.ok]
         self._stop("failed", failures[0] if failures else None)
 
     def _ends(self, plan: Plan) -> list[Node]:

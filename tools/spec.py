@@ -37,6 +37,10 @@ class ToolOptions(TypedDict, total=False):
     cost: Decimal | float | str
     """Dollars per call."""
     timeout: float
+    resource: str
+    """What its calls share with those of other tools, e.g. ``network``; a run may limit it."""
+    limit: int
+    """At most this many calls at once in a run."""
     binds: tuple[str, ...]
     """Parameters annotated ``str | Bound``."""
     paths: tuple[str, ...]
