@@ -118,12 +118,15 @@ def recorded(
     What is on record is read once, before the first step. ``done``, ``skipped`` and (unless
     ``retry_failed``) ``failed`` steps are replayed when they are the same call; everything else runs
     as a new attempt. An effect without outcome is run again only if it is idempotent or
-    ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a value.
+    ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a value, with
+    ``failed`` as failed. A recorded failure is settled by the same words.
     Raises UsageError for any other word in ``assume``.
     """
     for path, word in (assume or {}).items():
-        if word not in ("done", "not-done"):
-            raise UsageError(f"--assume {path}={word!r} is not known; say {path}=done or {path}=not-done.")
+        if word not in ("done", "not-done", "failed"):
+            raise UsageError(
+                f"--assume {path}={word!r} is not known; say {path}=done, {path}=not-done or {path}=failed."
+            )
     past = _Past(journal, run, assume or {}, retry_failed)
 
     def wrap(handle: Handler) -> Handler:
@@ -195,13 +198,14 @@ class _Past:
         found = self._steps.get(step.key)
         if found is None:
             return None
-        if found.result is None:
+        failed = found.result is not None and found.result.status == "failed"
+        if found.result is None or (failed and step.key.path in self._assume):
             return await self._undecided(step, found)
         if not self._stands(step, found, found.result):
             del self._steps[step.key]
             return None
         _speak(step, found.result)
-        return found.result.model_copy(update={"replayed": True})
+        return found.result.model_copy(update={"replayed": True, "attempts": found.attempt})
 
     def anew(self, step: Step) -> Step:
         """Return ``step`` under an attempt number that no earlier attempt had."""
@@ -221,17 +225,26 @@ class _Past:
     async def _undecided(self, step: Step, found: Recorded) -> StepResult | None:
         assert self._steps is not None
         assumption = self._assume.get(step.key.path)
-        if assumption == "done":
-            verdict = Verdict(
-                decision="allow", rule="assume", reason="a person says that it was done before the stop", by="person"
-            )
-            result = StepResult(verdict=verdict, started=time.time(), attempts=found.attempt)
+        if assumption in ("done", "failed"):
+            result = _assumed(found, done=assumption == "done")
             self._steps[step.key] = found._replace(result=result, digest=self._journal.digest(step))
             return await _commit(self._journal, replace(step, attempt=found.attempt), result)
         if assumption == "not-done" or step.idempotent:
             del self._steps[step.key]
             return None
         return _in_doubt(step)
+
+
+def _assumed(found: Recorded, *, done: bool) -> StepResult:
+    said = "was done before the stop" if done else "failed"
+    verdict = Verdict(
+        decision="allow" if done else "deny", rule="assume", reason=f"a person says that it {said}", by="person"
+    )
+    if done:
+        return StepResult(verdict=verdict, started=time.time(), attempts=found.attempt)
+    failure = Failure(code=InDoubt.code, message=f"{verdict.reason}; nothing is known of its outcome")
+    result = found.result or StepResult(status="failed", failure=failure, started=time.time(), attempts=found.attempt)
+    return result.model_copy(update={"verdict": verdict})
 
 
 def _in_doubt(step: Step) -> StepResult:
