@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from .messages import Frozen, ModelRequest, Usage
 
@@ -101,6 +101,15 @@ class NodePolicy(Frozen):
     ends ``waiting`` when the others are through, and resuming it tries again."""
     substitute: JsonValue = None
     """A literal value; the failure stays on the result and the value's label says what it is."""
+
+    @model_validator(mode="after")
+    def _used(self) -> NodePolicy:
+        if self.substitute is not None and self.on_failure != "substitute":
+            raise ValueError(
+                f"substitute = {self.substitute!r} is never used with on_failure = {self.on_failure!r}; "
+                "set on_failure to 'substitute', or leave it out."
+            )
+        return self
 
 
 class Node(Frozen):
@@ -274,6 +283,10 @@ class Step:
     def digest(self) -> str:
         """Hash of what would be called; the journal tells a changed node from the same one by it."""
         return digest_call(self.name, self.args if self.request is None else self.request.model_dump())
+
+
+Assumption = Literal["done", "not-done", "failed"]
+"""What a person says of a step whose outcome is in doubt, or whose failure was asked about."""
 
 
 def digest_call(name: str, args: Mapping[str, Any]) -> str:

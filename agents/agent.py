@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import anyio
 
@@ -14,7 +14,7 @@ from ..events import Event
 from ..protocols import Approver, Model, Sink, Tool
 from ..settings import Settings
 from ..settings import load as load_settings
-from ..steps import Limits, Plan, RunResult
+from ..steps import Assumption, Limits, Plan, RunResult
 from ..tools.spec import tool as as_tool
 from .forecast import Forecast, forecast
 from .phases import Progress
@@ -132,14 +132,15 @@ class Agent:
         self,
         run: str,
         *,
-        assume: Mapping[str, Literal["done", "not-done"]] | None = None,
+        assume: Mapping[str, Assumption] | None = None,
         retry_failed: bool = True,
         limits: Limits | None = None,
     ) -> RunResult:
         """Go on with a stopped run: nothing that is finished runs again.
 
-        ``assume`` settles effects in doubt. ``retry_failed`` tries the failed nodes of an ended run again;
-        a run that was interrupted keeps its recorded failures. Raises UnknownName for an unknown run.
+        ``assume`` settles what a person knows better: effects in doubt, failures that were asked about.
+        ``retry_failed`` tries the failed nodes of an ended run again; a run that was interrupted keeps its
+        recorded failures. Raises UnknownName for an unknown run.
         """
         chosen = self._limits(limits)
         async with self._opened(self._sinks) as rooms:

@@ -102,9 +102,11 @@ class Attempts:
         failure = result.failure
         if result.status != "failed" or failure is None or self._halted():
             return False
+        if result.verdict is not None and result.verdict.by == "person":
+            return False
         if result.replayed and node.policy.on_failure == "ask" and step.attempt == 1:
             # Whoever resumes a run that asked was told that this tries again.
-            return result.verdict is None or result.verdict.by != "person"
+            return True
         if not failure.retryable:
             return False
         if failure.code == "tool_timeout" and step.effect is not Effect.READ and not step.idempotent:
