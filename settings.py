@@ -78,6 +78,8 @@ class Settings(Frozen):
     """Calls at once, by the name of a tool or of a resource that tools declare."""
     memory: bool = True
     """Recall earlier tasks and learn from this one."""
+    flush: bool = False
+    """Flush every finished step to the disk, so that a power cut loses none; the end of a process never does."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads of the local engine; 0 takes the number of cores, at most 8."""
     idle_minutes: Annotated[float, Field(gt=0)] = 10

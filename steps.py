@@ -73,15 +73,18 @@ class Label(Frozen):
     @property
     def trusted(self) -> bool:
         """True while no tool result and no unverified memory is in the value."""
-        return not ({"tool", "memory"} & set(self.sources))
+        return "tool" not in self.sources and "memory" not in self.sources
 
     def join(self, *others: Label) -> Label:
         """The label of a value made from this one and ``others``."""
-        sources = dict.fromkeys(self.sources)
-        tools = dict.fromkeys(self.tools)
+        if len(others) == 1 and not self.sources and not self.tools:
+            return others[0]
+        sources, tools = list(self.sources), list(self.tools)
         for other in others:
-            sources.update(dict.fromkeys(other.sources))
-            tools.update(dict.fromkeys(other.tools))
+            sources += [source for source in other.sources if source not in sources]
+            tools += [name for name in other.tools if name not in tools]
+        if len(sources) == len(self.sources) and len(tools) == len(self.tools):
+            return self
         return Label(sources=tuple(sources), tools=tuple(tools))
 
 
@@ -291,7 +294,7 @@ Assumption = Literal["done", "not-done", "failed"]
 
 def digest_call(name: str, args: Mapping[str, Any]) -> str:
     """Return a stable hash of a call: same name and arguments, same digest, in any process."""
-    text = json.dumps([name, args], sort_keys=True, default=_plain, separators=(",", ":"))
+    text = _COMPACT.encode([name, args])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -299,6 +302,9 @@ def _plain(value: object) -> object:
     if isinstance(value, Bound):
         return {"$text": value.text, "values": dict(value.values)}
     return str(value)
+
+
+_COMPACT = json.JSONEncoder(sort_keys=True, default=_plain, separators=(",", ":"))
 
 
 class Limits(Frozen):

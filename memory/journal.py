@@ -6,7 +6,6 @@ before the effect begins. Steps are found by key, never by position, so they may
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,7 +22,8 @@ from .store import Store
 
 Redact: TypeAlias = Callable[[JsonValue], JsonValue]
 
-_STEP = tables.upsert(tables.steps)
+_STEP = tables.Prepared(tables.upsert(tables.steps))
+_SETTLE = tables.Prepared(tables.SETTLE)
 _FINAL = ("done", "skipped")
 
 
@@ -50,8 +50,7 @@ class SqlJournal:
 
     async def intend(self, step: Step) -> None:
         """Write that ``step`` begins its effect; durable when it returns."""
-        with self._store.write() as connection:
-            connection.execute(_STEP, self._row(step, state="intended", result=None))
+        self._store.put((_STEP, self._row(step, state="intended", result=None)))
 
     async def commit(self, step: Step, result: StepResult) -> None:
         """Write ``result`` and its settlements in one transaction; durable when it returns."""
@@ -62,18 +61,11 @@ class SqlJournal:
                 f"the result of {step.key.path!r} ({step.name}) is not JSON: {error}; "
                 "let the tool return plain text, numbers, lists and dicts."
             ) from None
-        row = self._row(step, state=result.status, result=text)
-        with self._store.write() as connection:
-            connection.execute(_STEP, row)
-            for settled in result.settlements:
-                connection.execute(
-                    tables.SETTLE,
-                    {
-                        "reservation": settled.reservation,
-                        "pico": tables.to_pico(settled.cost),
-                        "tokens": settled.tokens,
-                    },
-                )
+        writes = [(_STEP, self._row(step, state=result.status, result=text))]
+        for settled in result.settlements:
+            spent = {"pico": tables.to_pico(settled.cost), "tokens": settled.tokens}
+            writes.append((_SETTLE, {"reservation": settled.reservation, **spent}))
+        self._store.put(*writes)
 
     def digest(self, step: Step) -> str:
         """Return the hash that tells a changed call from the same one, over redacted arguments.
@@ -82,8 +74,7 @@ class SqlJournal:
         """
         if self._redact is None or step.request is not None:
             return step.digest
-        plain = json.loads(json.dumps(dict(step.args), default=_plain))
-        return digest_call(step.name, {"args": self._redact(plain)})
+        return digest_call(step.name, {"args": self._redact(_unbound(step.args))})
 
     def _row(self, step: Step, *, state: str, result: str | None) -> dict[str, Any]:
         return {
@@ -103,7 +94,10 @@ class SqlJournal:
     def _clean(self, result: StepResult) -> StepResult:
         if self._redact is None:
             return result
-        update: dict[str, Any] = {"value": self._redact(result.value)}
+        value = self._redact(result.value)
+        if result.failure is None and value is result.value:
+            return result
+        update: dict[str, Any] = {"value": value}
         if result.failure is not None:
             message = str(self._redact(result.failure.message))
             update["failure"] = result.failure.model_copy(update={"message": message})
@@ -191,10 +185,10 @@ class _Past:
 
     async def find(self, step: Step) -> StepResult | None:
         """Return what ``step`` need not run for again, or None."""
-        async with self._lock:
-            if self._steps is None:
-                self._steps = dict(await self._journal.recorded(self._run))
-                self._attempts = {key: found.attempt for key, found in self._steps.items()}
+        if self._steps is None:
+            async with self._lock:
+                await self._read()
+        assert self._steps is not None
         found = self._steps.get(step.key)
         if found is None:
             return None
@@ -207,11 +201,17 @@ class _Past:
         _speak(step, found.result)
         return found.result.model_copy(update={"replayed": True, "attempts": found.attempt})
 
+    async def _read(self) -> None:
+        if self._steps is None:
+            steps = dict(await self._journal.recorded(self._run))
+            self._attempts = {key: found.attempt for key, found in steps.items()}
+            self._steps = steps
+
     def anew(self, step: Step) -> Step:
         """Return ``step`` under an attempt number that no earlier attempt had."""
         attempt = max(step.attempt, self._attempts.get(step.key, 0) + 1)
         self._attempts[step.key] = attempt
-        return replace(step, attempt=attempt)
+        return step if attempt == step.attempt else replace(step, attempt=attempt)
 
     def _stands(self, step: Step, found: Recorded, result: StepResult) -> bool:
         if result.status == "failed":
@@ -264,7 +264,12 @@ def _speak(step: Step, result: StepResult) -> None:
             step.on_text(text)
 
 
-def _plain(value: object) -> object:
+def _unbound(value: Any) -> Any:
+    """``value`` as plain data, for the redactor to look into."""
+    if isinstance(value, Mapping):
+        return {key: _unbound(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_unbound(part) for part in value]
     if isinstance(value, Bound):
-        return {"$text": value.text, "values": dict(value.values)}
-    return str(value)
+        return {"$text": value.text, "values": _unbound(value.values)}
+    return value if isinstance(value, str | int | float | None) else str(value)

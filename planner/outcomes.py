@@ -131,10 +131,12 @@ def gathered(id: str, parts: Sequence[StepResult]) -> StepResult:
 
 def labelled(result: StepResult, step: Step) -> StepResult:
     """``result`` with the label of everything that flowed in: its tool, and its arguments' labels."""
-    own = Label(sources=("tool",), tools=(step.name,))
-    label = result.label.join(own, *step.labels.values())
+    label = result.label
+    if "tool" not in label.sources or step.name not in label.tools:
+        label = label.join(Label(sources=("tool",), tools=(step.name,)))
+    label = label.join(*step.labels.values())
     changes: dict[str, Any] = {}
-    if label != result.label:
+    if label is not result.label:
         changes["label"] = label
     if result.attempts < step.attempt:
         changes["attempts"] = step.attempt

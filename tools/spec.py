@@ -75,6 +75,7 @@ class FunctionTool(Generic[P, R]):
             **chosen,
         )
         self._check = options.get("check")
+        self._awaited = inspect.iscoroutinefunction(function)
         functools.update_wrapper(self, function)
 
     @property
@@ -97,7 +98,7 @@ class FunctionTool(Generic[P, R]):
         for name, kind in self.signature.injected.items():
             given[name] = ctx if kind is Ctx else step
         run: Callable[[], Any] = functools.partial(self.function, **given)
-        if inspect.iscoroutinefunction(self.function):
+        if self._awaited:
             result = await run()
         else:
             result = await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
