@@ -90,6 +90,7 @@ class Scheduler:
         group, self._group = self._group, None
         assert group is not None
         if not self._idle.is_set():
+            self._halt("the run was stopped")
             group.cancel_scope.cancel()
         if error is None or isinstance(error, Exception):
             await group.__aexit__(None, None, None)
@@ -260,7 +261,7 @@ class Scheduler:
 
     def _rest_if_idle(self) -> None:
         """Notice the end: nothing runs and nothing is ready. What still waits now will never start."""
-        if self._workers or not self._closed:
+        if self._workers or not self._closed or self._group is None:
             return
         for node in self._frontier.nodes.values():
             if node.id not in self.results:
