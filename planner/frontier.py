@@ -110,8 +110,9 @@ class Frontier:
 
 
 def identity(node: Node) -> str:
-    """Digest of what ``node`` would do: its call, its condition and its list, not its policy or order."""
-    return digest_call(node.tool, {"args": node.args, "when": node.when, "over": node.over})
+    """Digest of what ``node`` would do: its call, condition, list and what its failure means, not its order or time."""
+    failure = (node.policy.on_failure, node.policy.substitute)
+    return digest_call(node.tool, {"args": node.args, "when": node.when, "over": node.over, "failure": failure})
 
 
 def unchanged(old: Mapping[str, Node], new: Iterable[Node]) -> set[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from shuntyard import Agent, tool
 from shuntyard.errors import ToolError, UnknownName
+from shuntyard.messages import Completion, ModelRequest
 from shuntyard.serving.scripted import ScriptedModel
 from shuntyard.settings import Settings
 from shuntyard.steps import Limits, Plan, RunResult
@@ -178,3 +179,38 @@ async def test_a_limit_for_what_no_tool_is_or_uses_is_refused(agent: Agent, worl
     with pytest.raises(UnknownName, match="unknown tool or resource 'mesure'; did you mean measure"):
         await agent.run("measure", plan=plan(node(1)), limits=Limits(at_once={"mesure": 2}))
     assert world.calls == {}
+
+
+# --- early start ---------------------------------------------------------------------------------
+
+
+async def test_a_call_runs_while_the_model_still_writes_the_plan(tmp_path: Path) -> None:
+    called = anyio.Event()
+
+    @tool
+    async def look(name: str) -> str:
+        """Return what is there.
+
+        Args:
+            name: Where.
+        """
+        called.set()
+        return f"saw {name}"
+
+    class Waiting(ScriptedModel):
+        """Goes on with its plan only when the first call has been made."""
+
+        async def complete(self, request: ModelRequest, *, on_text: Any = None) -> Completion:
+            if request.role == "compile":
+                on_text('1. look(name="a")\n')
+                with anyio.fail_after(20):
+                    await called.wait()
+                on_text('2. look(name="b")\n')
+            return await super().complete(request, on_text=None)
+
+    model = Waiting(
+        lambda request: '1. look(name="a")\n2. look(name="b")\n' if request.role == "compile" else "ANSWER: a and b"
+    )
+    settings = Settings(home=tmp_path / "home", workspace=tmp_path, memory=False)
+    result = await Agent([look], settings=settings, model=model, builtin=False).run("look at a and b")
+    assert result.status == "done" and statuses(result) == {"n1": "done", "n2": "done"}
