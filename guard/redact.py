@@ -68,7 +68,7 @@ class Redactor:
             form: name
             for name, value in values.items()
             if SECRET_NAME.search(name) and len(value.strip()) >= MIN_LENGTH and not os.path.exists(value.strip())
-            for form in (value.strip(), json.dumps(value.strip())[1:-1])
+            for form in _forms(value.strip())
         }
         self._marks = (*_MARKS, *self._names)
         # Longest first: a secret that contains another must go as a whole.
@@ -109,6 +109,11 @@ class Redactor:
             if groups[lead]:
                 return f"{groups[lead]}[secret:{kind}]"
         return "[secret:private key]" if groups["pem"] else "[secret:key]"
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """``secret`` as it stands in text, and in JSON with and without escapes of its letters."""
+    return secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
 
 
 def luhn(digits: str) -> bool:
