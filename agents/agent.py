@@ -26,6 +26,9 @@ from .stream import QueueSink
 MAX_WORDS = 20_000
 """Words of a task. Longer material belongs into a file of the workspace, where tools read it in parts."""
 
+RESOURCES = {"cpu", "network"}
+"""What built-in tools declare: a settings file may limit it also where none of them is there."""
+
 
 class Agent:
     """Runs tasks: plans them with a model, runs the plan's calls in parallel, answers, remembers.
@@ -169,7 +172,7 @@ class Agent:
         """The limits of a run; UnknownName for one that no tool would ever meet."""
         limits = given or limits_of(self._settings)
         known = {name for tool in self._tools for name in (tool.spec.name, tool.spec.resource) if name}
-        for name in limits.at_once:
+        for name in limits.at_once.keys() - RESOURCES:
             if name not in known:
                 raise UnknownName("tool or resource", name, sorted(known), mend="It stands in a limit.")
         return limits

@@ -123,19 +123,24 @@ def estimate(plan: Plan, specs: Specs, concurrency: int) -> Estimate:
 
 
 def _makespan(plan: Plan, seconds: Mapping[str, float], concurrency: int) -> float:
-    """Play the schedule: ready nodes first come first served on ``concurrency`` workers."""
+    """Play the schedule as the scheduler does: the longest path first, on ``concurrency`` workers."""
     made = graph(plan)
+    length: dict[str, float] = {}
+    for node in reversed(ordered(plan).nodes):
+        length[node.id] = seconds[node.id] + max((length[id] for id in made.successors(node.id)), default=0.0)
+    rank = {node.id: (-length[node.id], at) for at, node in enumerate(plan.nodes)}
     waits = dict(made.in_degree())
-    ready = [id for id, number in waits.items() if number == 0]
+    ready = [(rank[id], id) for id, number in waits.items() if number == 0]
+    heapq.heapify(ready)
     running: list[tuple[float, str]] = []
     now = 0.0
     while ready or running:
         while ready and len(running) < concurrency:
-            id = ready.pop(0)
+            _, id = heapq.heappop(ready)
             heapq.heappush(running, (now + seconds[id], id))
         now, id = heapq.heappop(running)
         for child in made.successors(id):
             waits[child] -= 1
             if waits[child] == 0:
-                ready.append(child)
+                heapq.heappush(ready, (rank[child], child))
     return now

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yard import args, context, dags, plan, ref
 
-from shuntyard.planner.dag import critical_path
+from shuntyard.planner.dag import critical_path, estimate
 from shuntyard.planner.frontier import Frontier
 from shuntyard.planner.schedule import Scheduler
 from shuntyard.protocols import Ctx
@@ -57,6 +57,7 @@ def test_a_chain_written_last_starts_first_and_beats_first_come_first_served() -
     assert order[0] == "n5" and written[:2] == ["n1", "n2"]
     assert critical == pytest.approx(3.2)  # the chain itself: no schedule is faster
     assert blind == pytest.approx(4.8)
+    assert estimate(short_ones_before_a_chain(), specs(), 2).makespan == pytest.approx(critical)
 
 
 @settings(max_examples=100, deadline=None)
