@@ -26,7 +26,7 @@ from .stream import QueueSink
 MAX_WORDS = 20_000
 """Words of a task. Longer material belongs into a file of the workspace, where tools read it in parts."""
 
-RESOURCES = {"cpu", "network"}
+RESOURCES = frozenset({"cpu", "network"})
 """What built-in tools declare: a settings file may limit it also where none of them is there."""
 
 
@@ -172,8 +172,8 @@ class Agent:
         """The limits of a run; UnknownName for one that no tool would ever meet."""
         limits = given or limits_of(self._settings)
         known = {name for tool in self._tools for name in (tool.spec.name, tool.spec.resource) if name}
-        for name in limits.at_once.keys() - RESOURCES:
-            if name not in known:
+        for name in limits.at_once:
+            if name not in known | RESOURCES:
                 raise UnknownName("tool or resource", name, sorted(known), mend="It stands in a limit.")
         return limits
 

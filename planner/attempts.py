@@ -11,8 +11,8 @@ import anyio
 from ..events import StepDone, StepStarted
 from ..messages import Usage
 from ..protocols import Ctx, Handler
-from ..steps import Effect, Node, Step, StepKey, StepResult
-from .outcomes import asking, failed, labelled, substituted, summary
+from ..steps import Node, Step, StepKey, StepResult
+from .outcomes import asking, failed, labelled, may_have_happened, substituted, summary
 from .ready import Launch
 from .values import resolve
 
@@ -102,16 +102,12 @@ class Attempts:
         failure = result.failure
         if result.status != "failed" or failure is None or self._halted():
             return False
-        if result.verdict is not None and result.verdict.by == "person":
+        if may_have_happened(step, result) or (result.verdict is not None and result.verdict.by == "person"):
             return False
         if result.replayed and node.policy.on_failure == "ask" and step.attempt == 1:
             # Whoever resumes a run that asked was told that this tries again.
             return True
-        if not failure.retryable:
-            return False
-        if failure.code == "tool_timeout" and step.effect is not Effect.READ and not step.idempotent:
-            return False
-        return result.attempts <= node.policy.retries
+        return failure.retryable and result.attempts <= node.policy.retries
 
 
 def path_of(launch: Launch, at: int) -> str:

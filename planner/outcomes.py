@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from ..errors import NeedsPerson, ShuntyardError
+from ..errors import NeedsPerson, ShuntyardError, ToolTimeout
 from ..messages import Usage
-from ..steps import Failure, Label, Node, Status, Step, StepResult
+from ..steps import Effect, Failure, Label, Node, Status, Step, StepResult
 from .values import parse_ref, refs
 
 _GRAVEST: tuple[Status, ...] = ("doubt", "waiting", "spent", "denied", "cancelled", "failed", "skipped")
@@ -37,17 +37,24 @@ def substituted(node: Node, result: StepResult) -> StepResult:
     )
 
 
+def may_have_happened(step: Step, result: StepResult) -> bool:
+    """True for an effect that ran out of time: nobody knows, so it is never tried again by itself."""
+    late = result.failure is not None and result.failure.code == ToolTimeout.code
+    return late and step.effect is not Effect.READ and not step.idempotent
+
+
 def asking(node: Node, step: Step, result: StepResult) -> StepResult:
     """``result``, or a question to a person where ``node`` asks about its failure and nobody has decided yet."""
     if result.status != "failed" or node.policy.on_failure != "ask":
         return result
     if result.verdict is not None and result.verdict.by == "person":
         return result
-    path, run = step.key.path, step.key.run
+    path, again = step.key.path, f"shuntyard resume {step.key.run}"
+    repeat = f"{again} --assume {path}=not-done" if may_have_happened(step, result) else again
     message = (
         f"{path} failed: {result.failure.message if result.failure else node.tool} "
-        f"To try it again: shuntyard resume {run}. To go on without it: "
-        f"shuntyard resume {run} --assume {path}=failed, or {path}=done if it is done."
+        f"To try it again: {repeat}. To go on without it: "
+        f"{again} --assume {path}=failed, or {path}=done if it is done."
     )
     failure = Failure(code=NeedsPerson.code, message=message, exit_code=NeedsPerson.exit_code)
     return result.model_copy(update={"status": "waiting", "failure": failure})

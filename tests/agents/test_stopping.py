@@ -123,6 +123,17 @@ async def test_a_person_can_settle_a_failure(agent: Agent, world: World, word: A
     assert verdict is not None and verdict.by == "person"
 
 
+async def test_an_effect_that_ran_out_of_time_is_tried_again_only_by_a_persons_word(agent: Agent, world: World) -> None:
+    world.slow = {"1"}
+    asked = plan(node(1, tool="store", policy={"on_failure": "ask", "timeout": 0.2}))
+    first = await agent.run("store", plan=asked)
+    assert first.status == "waiting" and first.failure is not None and "n1=not-done" in first.failure.message
+    world.slow.clear()
+    assert (await agent.resume(first.run)).status == "waiting" and world.calls == {"1": 1}
+    done = await agent.resume(first.run, assume={"n1": "not-done"})
+    assert done.status == "done" and world.calls == {"1": 2}
+
+
 async def test_a_run_with_a_substitute_is_done_and_keeps_the_failure(agent: Agent) -> None:
     whole = plan(node(3, policy={"on_failure": "substitute", "substitute": "nothing"}), node(4, after=["n3"]))
     result = await agent.run("measure", plan=whole)
