@@ -60,6 +60,8 @@ class Usage(Frozen):
 
     def __add__(self, other: Usage) -> Usage:
         """Sum field by field."""
+        if not (other.prompt or other.completion or other.cached):
+            return self
         return Usage(
             prompt=self.prompt + other.prompt,
             cached=self.cached + other.cached,

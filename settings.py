@@ -76,8 +76,12 @@ class Settings(Frozen):
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     deadline: Annotated[float, Field(ge=0)] | None = None
     concurrency: Annotated[int, Field(gt=0, le=1024)] = 16
+    limit: dict[str, Annotated[int, Field(gt=0)]] = {}
+    """Calls at once, by the name of a tool or of a resource that tools declare."""
     memory: bool = True
     """Recall earlier tasks and learn from this one."""
+    flush: bool = False
+    """Flush every finished step to the disk, so that a power cut loses none; the end of a process never does."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads of the local engine; 0 takes the number of cores, at most 8."""
     idle_minutes: Annotated[float, Field(gt=0)] = 10

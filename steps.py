@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from .estimates import Prediction
 from .messages import Frozen, ModelRequest, Usage
@@ -60,9 +60,13 @@ class ToolSpec(Frozen):
     something. ``fresh``: perhaps something else (a clock, chance, a model); such calls are never merged."""
     batches: str = ""
     """Parameter that takes one value or a list of them; for a list the result is the list of results, in order."""
+    resource: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,63})?$")] = ""
+    """What its calls use up together with those of other tools (``cpu``, ``network``); a run may limit it by name."""
+    limit: Annotated[int, Field(gt=0)] | None = None
+    """At most this many calls at once in a run; a run's own limit for it can only be lower."""
 
 
-Source = Literal["task", "memory", "model", "tool", "person"]
+Source = Literal["task", "memory", "model", "tool", "person", "substitute"]
 
 
 class Label(Frozen):
@@ -75,15 +79,18 @@ class Label(Frozen):
     @property
     def trusted(self) -> bool:
         """True while no tool result and no unverified memory is in the value."""
-        return not ({"tool", "memory"} & set(self.sources))
+        return "tool" not in self.sources and "memory" not in self.sources
 
     def join(self, *others: Label) -> Label:
         """The label of a value made from this one and ``others``."""
-        sources = dict.fromkeys(self.sources)
-        tools = dict.fromkeys(self.tools)
+        if len(others) == 1 and not self.sources and not self.tools:
+            return others[0]
+        sources, tools = list(self.sources), list(self.tools)
         for other in others:
-            sources.update(dict.fromkeys(other.sources))
-            tools.update(dict.fromkeys(other.tools))
+            sources += [source for source in other.sources if source not in sources]
+            tools += [name for name in other.tools if name not in tools]
+        if len(sources) == len(self.sources) and len(tools) == len(self.tools):
+            return self
         return Label(sources=tuple(sources), tools=tuple(tools))
 
 
@@ -94,8 +101,24 @@ class NodePolicy(Frozen):
     """Seconds; None takes the tool's own."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """Further attempts after a retryable failure (ToolRetry, timeout of a read)."""
-    on_failure: Literal["isolate", "stop"] = "isolate"
-    """``isolate``: dependents are skipped, siblings go on. ``stop``: the run ends."""
+    on_failure: Literal["isolate", "stop", "substitute", "ask"] = "isolate"
+    """What a failure that stands after all attempts means. What has finished or runs is kept in every case.
+
+    ``isolate``: the node's dependents are cancelled before they start (``skipped``), all others go on.
+    ``stop``: as that, and nothing more starts. ``substitute``: ``substitute`` takes the place of the value
+    (in a map, of the failed element's) and dependents go on. ``ask``: dependents wait for a person; the run
+    ends ``waiting`` when the others are through, and resuming it tries again."""
+    substitute: JsonValue = None
+    """A literal value; the failure stays on the result and the value's label says what it is."""
+
+    @model_validator(mode="after")
+    def _used(self) -> NodePolicy:
+        if self.substitute is not None and self.on_failure != "substitute":
+            raise ValueError(
+                f"substitute = {self.substitute!r} is never used with on_failure = {self.on_failure!r}; "
+                "set on_failure to 'substitute', or leave it out."
+            )
+        return self
 
 
 class Node(Frozen):
@@ -211,6 +234,11 @@ class StepResult(Frozen):
         """True when dependents may use the value."""
         return self.status == "done"
 
+    @property
+    def substituted(self) -> bool:
+        """True when the value, or a part of it, is its policy's literal; ``failure`` says in place of what."""
+        return self.status == "done" and self.failure is not None
+
 
 class StepKey(NamedTuple):
     """A step's place in the journal. ``path`` is a node id, with ``[i]`` per map index, or a model role."""
@@ -268,9 +296,13 @@ class Step:
         return digest_call(self.name, self.args if self.request is None else self.request.model_dump())
 
 
+Assumption = Literal["done", "not-done", "failed"]
+"""What a person says of a step whose outcome is in doubt, or whose failure was asked about."""
+
+
 def digest_call(name: str, args: Mapping[str, Any]) -> str:
     """Return a stable hash of a call: same name and arguments, same digest, in any process."""
-    text = json.dumps([name, args], sort_keys=True, default=_plain, separators=(",", ":"))
+    text = _COMPACT.encode([name, args])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -278,6 +310,9 @@ def _plain(value: object) -> object:
     if isinstance(value, Bound):
         return {"$text": value.text, "values": dict(value.values)}
     return str(value)
+
+
+_COMPACT = json.JSONEncoder(sort_keys=True, default=_plain, separators=(",", ":"))
 
 
 class Limits(Frozen):
@@ -290,6 +325,8 @@ class Limits(Frozen):
     """Seconds from the start of this process's part of the run."""
     concurrency: Annotated[int, Field(gt=0)] = 16
     """Nodes running at once."""
+    at_once: dict[str, Annotated[int, Field(gt=0)]] = {}
+    """Calls running at once, by the name of a tool or of a resource that tools declare."""
     max_nodes: Annotated[int, Field(gt=0)] = 64
     max_replans: Annotated[int, Field(ge=0)] = 1
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import anyio
 
-from ..errors import ContextTooLong, UsageError
+from ..errors import ContextTooLong, UnknownName, UsageError
 from ..events import Event
 from ..protocols import Approver, Model, Sink, Tool
 from ..settings import Settings
 from ..settings import load as load_settings
-from ..steps import Limits, Plan, RunResult
+from ..steps import Assumption, Limits, Plan, RunResult
 from ..tools.langchain import LangChainTool, is_langchain
 from ..tools.spec import tool as as_tool
 from .diff import Replay
@@ -28,6 +28,9 @@ from .stream import QueueSink
 
 MAX_WORDS = 20_000
 """Words of a task. Longer material belongs into a file of the workspace, where tools read it in parts."""
+
+RESOURCES = frozenset({"cpu", "network"})
+"""What built-in tools declare: a settings file may limit it also where none of them is there."""
 
 
 class Agent:
@@ -126,23 +129,26 @@ class Agent:
     async def plan(self, task: str, *, limits: Limits | None = None) -> Forecast:
         """Compile ``task`` without running it, and say which models would be used, and the likely cost and time."""
         _check_task(task)
+        chosen = self._limits(limits)
         async with self._opened(self._sinks) as rooms:
-            run = rooms.runs.start(rooms.redactor.text(task), self._settings, limits or limits_of(self._settings))
-            return await forecast(rooms, run, task, limits or limits_of(self._settings), sinks=self._sinks)
+            run = rooms.runs.start(rooms.redactor.text(task), self._settings, chosen)
+            return await forecast(rooms, run, task, chosen, sinks=self._sinks)
 
     async def resume(
         self,
         run: str,
         *,
-        assume: Mapping[str, Literal["done", "not-done"]] | None = None,
+        assume: Mapping[str, Assumption] | None = None,
         retry_failed: bool = True,
         limits: Limits | None = None,
     ) -> RunResult:
         """Go on with a stopped run: nothing that is finished runs again.
 
-        ``assume`` settles effects in doubt. ``retry_failed`` tries the failed nodes of an ended run again;
-        a run that was interrupted keeps its recorded failures. Raises UnknownName for an unknown run.
+        ``assume`` settles what a person knows better: effects in doubt, failures that were asked about.
+        ``retry_failed`` tries the failed nodes of an ended run again; a run that was interrupted keeps its
+        recorded failures. Raises UnknownName for an unknown run.
         """
+        chosen = self._limits(limits)
         async with self._opened(self._sinks) as rooms:
             record = rooms.runs.claim(run)
             plans = {plan.revision: plan for plan in rooms.runs.plans(record.run)}
@@ -151,7 +157,7 @@ class Agent:
             job = Job(
                 run=record.run,
                 progress=progress,
-                limits=limits or limits_of(self._settings),
+                limits=chosen,
                 resumed=True,
                 assume=dict(assume or {}),
                 retry_failed=retry_failed and record.status == "failed",
@@ -170,11 +176,20 @@ class Agent:
 
     async def _run(self, task: str, plan: Plan | None, limits: Limits | None, sinks: Sequence[Sink]) -> RunResult:
         _check_task(task)
-        chosen = limits or limits_of(self._settings)
+        chosen = self._limits(limits)
         async with self._opened(sinks) as rooms:
             run = rooms.runs.start(rooms.redactor.text(task), self._settings, chosen)
             job = Job(run=run, progress=Progress(task=task, given=plan), limits=chosen)
             return await execute(rooms, job, sinks=sinks, approver=self._approver)
+
+    def _limits(self, given: Limits | None) -> Limits:
+        """The limits of a run; UnknownName for one that no tool would ever meet."""
+        limits = given or limits_of(self._settings)
+        known = {name for tool in self._tools for name in (tool.spec.name, tool.spec.resource) if name}
+        for name in limits.at_once:
+            if name not in known | RESOURCES:
+                raise UnknownName("tool or resource", name, sorted(known), mend="It stands in a limit.")
+        return limits
 
     @asynccontextmanager
     async def _opened(self, sinks: Sequence[Sink]) -> AsyncIterator[Rooms]:
@@ -211,6 +226,7 @@ def limits_of(settings: Settings) -> Limits:
         max_tokens=settings.max_tokens,
         deadline=settings.deadline,
         concurrency=settings.concurrency,
+        at_once=settings.limit,
     )
 
 

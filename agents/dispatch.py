@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
 import anyio
 
@@ -35,7 +36,9 @@ def dispatch(toolset: Toolset, models: Models, executor: Executor) -> Handler:
             if step.request is not None:
                 result = await _ask(step, models)
             else:
-                result = await _call(step, ctx, toolset, executor)
+                value = await _call(step, ctx, toolset, executor)
+                label = Label(sources=("tool",), tools=(step.name,))
+                return StepResult(value=value, label=label, started=started, seconds=time.perf_counter() - clock)
         except Exception as error:
             result = StepResult(status="failed", failure=failure_of(error, step.name))
         return result.model_copy(update={"started": started, "seconds": time.perf_counter() - clock})
@@ -73,17 +76,13 @@ async def _heard(model: Model, request: ModelRequest, on_text: Callable[[str], N
     raise ModelUnavailable(f"{model.info.name!r} began to answer and then said nothing for {STALL:g} s.")
 
 
-async def _call(step: Step, ctx: Ctx, toolset: Toolset, executor: Executor) -> StepResult:
+async def _call(step: Step, ctx: Ctx, toolset: Toolset, executor: Executor) -> Any:
     if step.effect is not Effect.READ:
         await step.before_effect()
-    try:
-        with anyio.fail_after(step.timeout):
-            value = await executor.run(lambda: toolset.call(step, ctx), step)
-    except TimeoutError:
-        raise ToolTimeout(
-            f"{step.name} ran past its {step.timeout:g} s; ask for less, or raise the node's timeout."
-        ) from None
-    return StepResult(value=value, label=Label(sources=("tool",), tools=(step.name,)))
+    limit = anyio.CancelScope() if step.timeout is None else anyio.move_on_after(step.timeout)
+    with limit, suppress(TimeoutError):
+        return await executor.run(lambda: toolset.call(step, ctx), step)
+    raise ToolTimeout(f"{step.name} ran past its {step.timeout or 0:g} s; ask for less, or raise the node's timeout.")
 
 
 def failure_of(error: Exception, name: str) -> Failure:

@@ -302,7 +302,7 @@ class Phases:
         gone = absent(self.progress.task, self._rooms.workspace)
         for node in plan.nodes:
             result = self.progress.results.get(node.id)
-            failure = result.failure if result is not None else None
+            failure = result.failure if result is not None and not result.ok else None
             if failure is None or any(name in failure.message for name in gone):
                 continue
             if failure.code in (ToolError.code, ArgumentsInvalid.code):
@@ -314,7 +314,8 @@ class Phases:
         results = self.progress.results
         if not plan.nodes or any(results[node.id].ok for node in ends(plan) if node.id in results):
             return ""
-        failures = [result.failure for node in plan.nodes if (result := results.get(node.id)) and result.failure]
+        bad = [result for node in plan.nodes if (result := results.get(node.id)) and not result.ok]
+        failures = [result.failure for result in bad if result.failure is not None]
         told = dict.fromkeys(failure.message for failure in failures if failure.code != "not_run")
         return "Could not be done: " + "; ".join(told) if told else ""
 
@@ -358,11 +359,11 @@ class Phases:
         self.progress.answer = text
         self._ctx.emit(Answered(run=self._ctx.run, at=now(), text=text))
         found = [self.progress.results.get(node.id) for node in ends(plan)]
-        bad = [result for result in found if result is None or result.failure is not None]
+        bad = [result for result in found if result is None or (result.failure is not None and not result.ok)]
         if not bad:
             self.progress.status = "done"
             return
-        failures = [r.failure for r in self.progress.results.values() if r.failure is not None]
+        failures = [r.failure for r in self.progress.results.values() if r.failure is not None and not r.ok]
         self._stop("failed", failures[0] if failures else None)
 
     def _stop(self, status: RunStatus, failure: Failure | None) -> None:

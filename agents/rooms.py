@@ -106,7 +106,7 @@ def open_rooms(
     if models:
         sources.insert(0, GivenSource(models))
     redactor = Redactor()
-    store = Store.open(home(settings))
+    store = Store.open(home(settings), flush=settings.flush)
     workspace = workspace.resolve()
     return Rooms(
         settings=settings,

@@ -10,7 +10,7 @@ from decimal import Decimal
 import anyio
 
 from ..errors import DeadlinePassed, ShuntyardError
-from ..events import Event, RunDone, RunStarted, StepDone
+from ..events import Event, Guarded, RunDone, RunStarted, StepDone, StepStarted
 from ..guard.redact import Redactor
 from ..messages import Usage
 from ..protocols import Approver, Ctx, Emit, Handler, Sink
@@ -44,7 +44,9 @@ def emitter(sinks: Sequence[Sink], redactor: Redactor, tally: Tally) -> Emit:
 
     def emit(event: Event) -> None:
         tally.add(event)
-        shown = redacted(event, redactor)
+        texts = _texts(event)
+        clean = texts is not None and not any(redactor.suspects(text) for text in texts)
+        shown = event if clean else redacted(event, redactor)
         for index, sink in enumerate(sinks):
             if index in broken:
                 continue
@@ -54,6 +56,15 @@ def emitter(sinks: Sequence[Sink], redactor: Redactor, tally: Tally) -> Emit:
                 broken.add(index)
 
     return emit
+
+
+def _texts(event: Event) -> Sequence[str] | None:
+    """All that is not a name or a number in the events that every call makes; None: any other event."""
+    if isinstance(event, StepDone):
+        return (event.summary,) if event.failure is None else (event.summary, event.failure.message)
+    if isinstance(event, Guarded):
+        return (event.verdict.reason,)
+    return () if isinstance(event, StepStarted) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..errors import NeedsPerson
 from ..events import ApprovalAsked, Event, RunDone
 from ..steps import RunResult, StepResult
 from . import out
@@ -109,6 +110,8 @@ def last_lines(result: RunResult, asked: list[ApprovalAsked]) -> list[str]:
         return [f"refused: {result.answer or (result.plan.refusal if result.plan else '')}"]
     if result.status == "waiting":
         lines = [f"waiting: {item.path} {item.tool}: {item.reason}  {item.preview}" for item in asked]
+        if not asked and result.failure is not None and result.failure.code == NeedsPerson.code:
+            return [f"waiting: {why}"]
         ids = " ".join(item.approval for item in asked)
         return [*(lines or [f"waiting: {why}"]), f"  shuntyard approve {ids or 'ID'} && {again}"]
     if result.status == "doubt":

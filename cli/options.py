@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 
 import typer
 
-from ..errors import PathRefused
+from ..errors import PathRefused, UsageError
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -87,6 +87,10 @@ class RunOptions(ToolOptions):
     concurrency: Annotated[
         str | None, typer.Option("--concurrency", "-j", metavar="N", help="Nodes running at once.")
     ] = None
+    limit: Annotated[
+        list[str] | None,
+        typer.Option("--limit", metavar="NAME=N", help="Calls at once of a tool or resource; repeatable."),
+    ] = None
     no_memory: Annotated[
         bool, typer.Option("--no-memory", help="Neither recall earlier tasks nor learn from this one.")
     ] = False
@@ -104,6 +108,7 @@ class RunOptions(ToolOptions):
             "max_tokens": self.max_tokens,
             "deadline": self.deadline,
             "concurrency": self.concurrency,
+            "limit": _limits(self.limit),
             "memory": False if self.no_memory else None,
         }
 
@@ -115,6 +120,18 @@ def _added(key: str, given: list[str] | None) -> tuple[str, ...] | None:
     from ..settings import load
 
     return (*getattr(load(), key), *given)
+
+
+def _limits(given: list[str] | None) -> dict[str, str] | None:
+    """The limits of the file and the environment with those of the flags, or None without flags."""
+    if not given:
+        return None
+    from ..settings import load
+
+    named = {name: text for name, equals, text in (item.partition("=") for item in given) if name and equals}
+    if len(named) < len(given):
+        raise UsageError(f"--limit {', '.join(given)!r} is not NAME=N, each name once; write --limit http_get=4.")
+    return {**{name: str(limit) for name, limit in load().limit.items()}, **named}
 
 
 O_ = TypeVar("O_", bound=Options)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError
+from ..steps import Assumption
 from . import out
 from .drive import drive
 from .kept import opened
@@ -28,7 +29,7 @@ def resume(
     run: Annotated[str, typer.Argument(help="Id of the run, or the beginning of it; 'last' for the newest.")],
     assume: Annotated[
         list[str] | None,
-        typer.Option("--assume", metavar="PATH=done|not-done", help="Settle an effect in doubt; repeatable."),
+        typer.Option("--assume", metavar="PATH=done|not-done|failed", help="Settle a step in doubt; repeatable."),
     ] = None,
     keep_failed: Annotated[bool, typer.Option("--keep-failed", help="Leave failed steps of an ended run.")] = False,
 ) -> int:
@@ -37,14 +38,17 @@ def resume(
     return drive(options, lambda agent: agent.resume(run, assume=settled, retry_failed=not keep_failed))
 
 
-def read_assumptions(given: list[str]) -> dict[str, Literal["done", "not-done"]]:
+def read_assumptions(given: list[str]) -> dict[str, Assumption]:
     """Read ``n2=done`` pairs. Raises UsageError for anything else."""
-    settled: dict[str, Literal["done", "not-done"]] = {}
+    settled: dict[str, Assumption] = {}
+    words: dict[str, Assumption] = {"done": "done", "not-done": "not-done", "failed": "failed"}
     for item in given:
         path, _, word = item.partition("=")
-        if not path or word not in ("done", "not-done"):
-            raise UsageError(f"--assume {item!r} is not PATH=done or PATH=not-done; write it like --assume n2=done.")
-        settled[path] = "done" if word == "done" else "not-done"
+        if not path or word not in words:
+            raise UsageError(
+                f"--assume {item!r} is not PATH=done, PATH=not-done or PATH=failed; write it like --assume n2=done."
+            )
+        settled[path] = words[word]
     return settled
 
 

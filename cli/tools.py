@@ -52,6 +52,10 @@ def describe(spec: ToolSpec) -> list[str]:
     notes = [f"time limit {spec.timeout:g} s"]
     if spec.idempotent:
         notes.append("may be repeated after a crash")
+    if spec.resource:
+        notes.append(f"uses {spec.resource}")
+    if spec.limit is not None:
+        notes.append(f"at most {spec.limit} at once")
     if spec.cost:
         notes.append(f"{out.money(spec.cost)} a call")
     return [*lines, "", ", ".join(notes)]

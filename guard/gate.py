@@ -44,7 +44,8 @@ class PolicyGate:
             digest = step.digest
         except Exception as error:
             return _failed_closed(spec.name, error)
-        return _verdict(rule, spec.name, digest, flow(call.labels))
+        note = "" if rule is None or rule.decision == "allow" else flow(call.labels)
+        return _verdict(rule, spec.name, digest, note)
 
     async def review(self, plan: Plan, specs: Mapping[str, ToolSpec], ctx: Ctx) -> Mapping[str, Verdict]:
         """Decide on a plan's nodes as far as literals tell; each is judged again with its values when it runs."""

@@ -62,8 +62,10 @@ class Rule:
 
     def matches(self, call: Call) -> bool | None:
         """Return whether the rule applies; None when that hangs on a value that is not known yet."""
-        if not fnmatchcase(call.tool, self.tool) or self.effect not in ("*", call.effect.value):
+        if self.effect not in ("*", call.effect) or (self.tool != "*" and not fnmatchcase(call.tool, self.tool)):
             return False
+        if not self.args and not self.where:
+            return True
         answers = [self._arg(name, glob, call) for name, glob in self.args.items()]
         if self.where:
             answers.append(self._where(call))

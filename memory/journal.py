@@ -6,7 +6,6 @@ before the effect begins. Steps are found by key, never by position, so they may
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,8 +24,10 @@ from .store import Store
 
 Redact: TypeAlias = Callable[[JsonValue], JsonValue]
 
-_STEP = tables.upsert(tables.steps, without=("blob", "blob_bytes", "blob_head"))
+_BLOB = ("blob", "blob_bytes", "blob_head")
+_STEP = tables.Prepared(tables.upsert(tables.steps, without=_BLOB), without=_BLOB)
 _BIG_STEP = tables.upsert(tables.steps)
+_SETTLE = tables.Prepared(tables.SETTLE)
 _S = tables.steps.c
 _TRACES = (
     select(_S.revision, _S.path, _S.attempt, _S.digest, _S.state, _S.result, _S.written)
@@ -61,8 +62,7 @@ class SqlJournal:
 
     async def intend(self, step: Step) -> None:
         """Write that ``step`` begins its effect; durable when it returns."""
-        with self._store.write() as connection:
-            connection.execute(_STEP, self._row(step, state="intended", result=None))
+        self._store.put((_STEP, self._row(step, state="intended", result=None)))
 
     async def commit(self, step: Step, result: StepResult) -> None:
         """Write ``result`` and its settlements in one transaction; durable when it returns."""
@@ -75,20 +75,19 @@ class SqlJournal:
                 "let the tool return plain text, numbers, lists and dicts."
             ) from None
         row = self._row(step, state=result.status, result=text)
+        settled = [
+            {"reservation": each.reservation, "pico": tables.to_pico(each.cost), "tokens": each.tokens}
+            for each in result.settlements
+        ]
         big = await self._apart(clean, row) if len(text) >= values.BIG else {}
+        if not big:
+            self._store.put((_STEP, row), *((_SETTLE, each) for each in settled))
+            return
         with self._store.write() as connection:
-            if big:
-                values.hold(self._store.blobs, big)
-            connection.execute(_BIG_STEP if big else _STEP, row)
-            for settled in result.settlements:
-                connection.execute(
-                    tables.SETTLE,
-                    {
-                        "reservation": settled.reservation,
-                        "pico": tables.to_pico(settled.cost),
-                        "tokens": settled.tokens,
-                    },
-                )
+            values.hold(self._store.blobs, big)
+            connection.execute(_BIG_STEP, row)
+            if settled:
+                connection.execute(tables.SETTLE, settled)
 
     def digest(self, step: Step) -> str:
         """Return the hash that tells a changed call from the same one, over redacted arguments.
@@ -97,8 +96,7 @@ class SqlJournal:
         """
         if self._redact is None or step.request is not None:
             return step.digest
-        plain = json.loads(json.dumps(dict(step.args), default=_plain))
-        return digest_call(step.name, {"args": self._redact(plain)})
+        return digest_call(step.name, {"args": self._redact(_unbound(step.args))})
 
     async def _apart(self, result: StepResult, row: dict[str, Any]) -> Mapping[str, values.Apart]:
         """Write a big value into a file and change ``row`` so that it names the file."""
@@ -143,7 +141,10 @@ class SqlJournal:
     def _clean(self, result: StepResult) -> StepResult:
         if self._redact is None:
             return result
-        update: dict[str, Any] = {"value": self._redact(result.value)}
+        value = self._redact(result.value)
+        if result.failure is None and value is result.value:
+            return result
+        update: dict[str, Any] = {"value": value}
         if result.failure is not None:
             message = str(self._redact(result.failure.message))
             update["failure"] = result.failure.model_copy(update={"message": message})
@@ -158,12 +159,15 @@ def recorded(
     What is on record is read once, before the first step. ``done``, ``skipped`` and (unless
     ``retry_failed``) ``failed`` steps are replayed when they are the same call; everything else runs
     as a new attempt. An effect without outcome, or whose value is lost, is run again only if it is
-    idempotent or ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a value.
+    idempotent or ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a
+    value, with ``failed`` as failed. A recorded failure is settled by the same words.
     Raises UsageError for any other word in ``assume``.
     """
     for path, word in (assume or {}).items():
-        if word not in ("done", "not-done"):
-            raise UsageError(f"--assume {path}={word!r} is not known; say {path}=done or {path}=not-done.")
+        if word not in ("done", "not-done", "failed"):
+            raise UsageError(
+                f"--assume {path}={word!r} is not known; say {path}=done, {path}=not-done or {path}=failed."
+            )
     past = _Past(journal, run, assume or {}, retry_failed)
 
     def wrap(handle: Handler) -> Handler:
@@ -228,26 +232,33 @@ class _Past:
 
     async def find(self, step: Step) -> StepResult | None:
         """Return what ``step`` need not run for again, or None."""
-        async with self._lock:
-            if self._steps is None:
-                self._steps = dict(await self._journal.recorded(self._run))
-                self._attempts = {key: found.attempt for key, found in self._steps.items()}
+        if self._steps is None:
+            async with self._lock:
+                await self._read()
+        assert self._steps is not None
         found = self._steps.get(step.key)
         if found is None:
             return None
-        if found.result is None:
+        failed = found.result is not None and found.result.status == "failed"
+        if found.result is None or (failed and step.key.path in self._assume):
             return await self._undecided(step, found)
         if not self._stands(step, found, found.result):
             del self._steps[step.key]
             return None
         speak(step, found.result)
-        return found.result.model_copy(update={"replayed": True})
+        return found.result.model_copy(update={"replayed": True, "attempts": found.attempt})
+
+    async def _read(self) -> None:
+        if self._steps is None:
+            steps = dict(await self._journal.recorded(self._run))
+            self._attempts = {key: found.attempt for key, found in steps.items()}
+            self._steps = steps
 
     def anew(self, step: Step) -> Step:
         """Return ``step`` under an attempt number that no earlier attempt had."""
         attempt = max(step.attempt, self._attempts.get(step.key, 0) + 1)
         self._attempts[step.key] = attempt
-        return replace(step, attempt=attempt)
+        return step if attempt == step.attempt else replace(step, attempt=attempt)
 
     def _stands(self, step: Step, found: Recorded, result: StepResult) -> bool:
         if result.status == "failed":
@@ -264,17 +275,26 @@ class _Past:
             del self._steps[step.key]
             return None
         assumption = self._assume.get(step.key.path)
-        if assumption == "done":
-            verdict = Verdict(
-                decision="allow", rule="assume", reason="a person says that it was done before the stop", by="person"
-            )
-            result = StepResult(verdict=verdict, started=time.time(), attempts=found.attempt)
+        if assumption in ("done", "failed"):
+            result = _assumed(found, done=assumption == "done")
             self._steps[step.key] = found._replace(result=result, digest=self._journal.digest(step))
             return await _commit(self._journal, replace(step, attempt=found.attempt), result)
         if assumption == "not-done" or step.idempotent:
             del self._steps[step.key]
             return None
         return in_doubt(step, found.lost)
+
+
+def _assumed(found: Recorded, *, done: bool) -> StepResult:
+    said = "was done before the stop" if done else "failed"
+    verdict = Verdict(
+        decision="allow" if done else "deny", rule="assume", reason=f"a person says that it {said}", by="person"
+    )
+    if done:
+        return StepResult(verdict=verdict, started=time.time(), attempts=found.attempt)
+    failure = Failure(code=InDoubt.code, message=f"{verdict.reason}; nothing is known of its outcome")
+    result = found.result or StepResult(status="failed", failure=failure, started=time.time(), attempts=found.attempt)
+    return result.model_copy(update={"verdict": verdict})
 
 
 def in_doubt(step: Step, lost: str = "") -> StepResult:
@@ -297,7 +317,12 @@ def speak(step: Step, result: StepResult) -> None:
             step.on_text(text)
 
 
-def _plain(value: object) -> object:
+def _unbound(value: Any) -> Any:
+    """``value`` as plain data, for the redactor to look into."""
+    if isinstance(value, Mapping):
+        return {key: _unbound(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_unbound(part) for part in value]
     if isinstance(value, Bound):
-        return {"$text": value.text, "values": dict(value.values)}
-    return str(value)
+        return {"$text": value.text, "values": _unbound(value.values)}
+    return value if isinstance(value, str | int | float | None) else str(value)

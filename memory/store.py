@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -21,7 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from ..errors import StoreError, StoreTooNew, StoreUnwritable
 from .blobs import FOLDER, Blobs
-from .tables import HEAD
+from .tables import HEAD, Prepared
 
 FILE = "shuntyard.db"
 BUSY_SECONDS = 20.0
@@ -40,19 +40,22 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 class Store:
     """The open database. Any number of processes may have it open; close it to release its files."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, flush: bool = False) -> None:
         """Open the file at ``path`` as it is; ``Store.open`` is the door that also creates and migrates."""
         self.path = path
         self.blobs = Blobs(path.parent / FOLDER)
         self.claimed: set[str] = set()
         """Runs that this store's owner is executing now."""
         self._lock = threading.RLock()
-        self._engine = _engine(path)
+        self._engine = _engine(path, flush=flush)
         self._writer: Connection | None = None
 
     @classmethod
-    def open(cls, home: Path) -> Self:
+    def open(cls, home: Path, *, flush: bool = False) -> Self:
         """Return the database of ``home``, created or brought to the newest version.
+
+        A commit survives the end of the process; with ``flush`` also a power cut, at the price of a flush
+        of the disk each.
 
         Raises StoreUnwritable (read-only folder, full disk), StoreTooNew (written by a newer version)
         and StoreError (not a database, damaged, or locked for longer than twenty seconds).
@@ -64,7 +67,7 @@ class Store:
             raise StoreUnwritable(
                 f"the folder {str(home)!r} cannot be made: {error.strerror}; set SHUNTYARD_HOME to a writable folder."
             ) from None
-        store = cls(home / FILE)
+        store = cls(home / FILE, flush=flush)
         try:
             if store._version() != HEAD:
                 store._migrate()
@@ -86,11 +89,28 @@ class Store:
 
         Never await inside. What was read inside cannot be changed by another process before the commit.
         """
+        with self._lock, self._told(), self._writing().begin() as transaction:
+            yield transaction.connection
+
+    def put(self, *writes: tuple[Prepared, Mapping[str, Any]]) -> None:
+        """Execute ``writes`` in one transaction, past SQLAlchemy: for what is written for every call.
+
+        Not inside ``write``.
+        """
         with self._lock, self._told():
-            if self._writer is None:
-                self._writer = self._engine.connect().execution_options(begin="BEGIN IMMEDIATE")
-            with self._writer.begin():
-                yield self._writer
+            raw = self._writing().connection.driver_connection
+            assert raw is not None
+            if len(writes) == 1:  # A statement is a transaction by itself.
+                raw.execute(*writes[0][0].bind(writes[0][1]))
+                return
+            raw.execute("BEGIN IMMEDIATE")
+            try:
+                for statement, row in writes:
+                    raw.execute(*statement.bind(row))
+                raw.commit()
+            except BaseException:
+                raw.rollback()
+                raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -120,6 +140,11 @@ class Store:
                 self._writer.close()
                 self._writer = None
             self._engine.dispose()
+
+    def _writing(self) -> Connection:
+        if self._writer is None:
+            self._writer = self._engine.connect().execution_options(begin="BEGIN IMMEDIATE")
+        return self._writer
 
     def _version(self) -> str:
         with self.read() as connection:
@@ -159,6 +184,8 @@ class Store:
             yield
         except DBAPIError as error:
             raise self._translate(error) from error
+        except sqlite3.IntegrityError as error:
+            raise self._refused(error) from error
         except sqlite3.Error as error:
             raise self._tell(error) from error
         except OSError as error:
@@ -168,10 +195,13 @@ class Store:
 
     def _translate(self, error: DBAPIError) -> StoreError:
         if isinstance(error, IntegrityError):
-            return StoreError(
-                f"{str(self.path)!r} refused a row: {error.orig}; start the run with Runs.start before writing to it."
-            )
+            return self._refused(error.orig)
         return self._tell(error.orig)
+
+    def _refused(self, error: BaseException | None) -> StoreError:
+        return StoreError(
+            f"{str(self.path)!r} refused a row: {error}; start the run with Runs.start before writing to it."
+        )
 
     def _tell(self, error: BaseException | None) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -191,7 +221,7 @@ class Store:
         return StoreError(f"{name!r}: {error}; run shuntyard doctor.")
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, *, flush: bool) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=QueuePool,
@@ -202,11 +232,15 @@ def _engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
-        for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
+        synchronous = "synchronous = FULL" if flush else "synchronous = NORMAL"
+        for pragma in (synchronous, "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+        # Past SQLAlchemy, whose bookkeeping costs more than the statement: there is one for every finished call.
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.execute(connection.get_execution_options().get("begin", "BEGIN"))
 
     return engine

@@ -6,7 +6,7 @@ where SQL adds it up and decimal text where it is only kept; it is never a float
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    Update,
     bindparam,
     func,
     null,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     text,
     union,
 )
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 HEAD = "0002"
@@ -231,6 +233,21 @@ SAMPLE = text(
 
 LAST_SEQ = text("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)")
 """Sequence number of the newest change ever written to the outbox, applied or not."""
+
+
+class Prepared:
+    """A statement that is compiled once and goes to the driver as it is: for what is written for every call."""
+
+    def __init__(self, statement: Insert | Update, *, without: Collection[str] = ()) -> None:
+        """Compile ``statement``, whose values are all parameters but those of the columns in ``without``."""
+        given = [column.name for column in statement.table.columns if column.name not in without]
+        compiled = statement.compile(dialect=sqlite.dialect(), column_keys=given if without else None)
+        self._sql = str(compiled)
+        self._names = tuple(compiled.positiontup or ())
+
+    def bind(self, row: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        """The statement and the values of ``row`` as the driver takes them."""
+        return self._sql, [row[name] for name in self._names]
 
 
 def upsert(table: Table, *, without: Collection[str] = ()) -> Insert:

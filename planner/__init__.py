@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .compile import LineCompiler
     from .dag import critical_path
     from .files import dump, parse
-    from .predict import estimate, seconds_to_end
+    from .predict import estimate
     from .program import parse_program
     from .render import mermaid, svg, tree
     from .schedule import Scheduler
@@ -33,7 +33,6 @@ __all__ = [
     "parse",
     "parse_program",
     "problems",
-    "seconds_to_end",
     "svg",
     "tree",
 ]
@@ -54,7 +53,6 @@ __getattr__ = lazy(
         "parse": ".files",
         "parse_program": ".program",
         "problems": ".validate",
-        "seconds_to_end": ".predict",
         "svg": ".render",
         "tree": ".render",
     },

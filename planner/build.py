@@ -78,7 +78,7 @@ class Call(Ref):
         return self._change(over=ref.json)
 
     def policy(self, **changes: Any) -> Call:
-        """Set ``timeout``, ``retries`` or ``on_failure``."""
+        """Set ``timeout``, ``retries``, ``on_failure`` or ``substitute``."""
         return self._change(policy=NodePolicy(**changes))
 
     def _change(self, **changes: Any) -> Call:

@@ -1,34 +1,71 @@
-"""Who waits for whom while a plan runs: bookkeeping without any running, constant work per edge."""
+"""Who waits for whom while a plan runs, and how long a way is left behind each node.
+
+Bookkeeping without any running: constant work per node and edge, over the whole life of a plan.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+import heapq
+from collections.abc import Callable, Container, Iterable, Mapping
 
-from ..steps import Node, digest_call
+from ..steps import Node, ToolSpec, digest_call
 from .values import parents
+
+_REACH = 64
+"""Nodes that are told of a longer path when one is added, at most: what keeps the sum linear."""
 
 
 class Frontier:
-    """The nodes known so far and how many unfinished parents each still has.
+    """The nodes known so far, how many unfinished parents each still has, and the longest path behind it.
 
     Nodes may be added in any order, also before their parents; a parent that never comes leaves its
-    children waiting, which the scheduler notices when nothing moves any more.
+    children waiting, which the scheduler notices when nothing moves any more. Paths are in the typical
+    seconds of the tools of ``specs``; a map counts as one call until its list is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, specs: Mapping[str, ToolSpec]) -> None:
         """Start empty."""
         self.nodes: dict[str, Node] = {}
+        self._specs = specs
+        self._parents: dict[str, tuple[str, ...]] = {}
         self._open: dict[str, int] = {}
         self._children: dict[str, list[str]] = {}
+        self._places: dict[str, int] = {}
+        self._tails: dict[str, float] = {}
 
     def add(self, node: Node, finished: Container[str]) -> bool:
-        """Take ``node`` in; True when all it waits for has finished."""
+        """Take ``node`` in; True when all it waits for has finished. Follow with ``lengthen`` or ``measure``."""
+        id = node.id
+        self.nodes[id] = node
+        self._places.setdefault(id, len(self._places))
+        self._parents[id] = waits = parents(node)
+        count = 0
+        for parent in waits:
+            if parent not in finished:
+                self._children.setdefault(parent, []).append(id)
+                count += 1
+        self._open[id] = count
+        for child in self._children.get(id, ()):
+            self._tails[id] = max(self.tail(id), self._seconds(child) + self.tail(child))
+        return not count
+
+    def keep(self, node: Node) -> None:
+        """Take in a node that needs no start: it has finished or is under way."""
         self.nodes[node.id] = node
-        waits = [id for id in parents(node) if id not in finished]
-        for id in waits:
-            self._children.setdefault(id, []).append(node.id)
-        self._open[node.id] = len(waits)
-        return not waits
+        self._places.setdefault(node.id, len(self._places))
+        self._parents[node.id] = parents(node)
+
+    def parents(self, id: str) -> tuple[str, ...]:
+        """Ids that the node called ``id`` waits for, or waited for."""
+        return self._parents[id]
+
+    def place(self, id: str) -> int:
+        """Its place in the order in which nodes were added."""
+        return self._places[id]
+
+    def tail(self, id: str) -> float:
+        """Seconds of the longest path that begins behind it."""
+        return self._tails.get(id, 0.0)
 
     def finish(self, id: str) -> list[Node]:
         """Note that ``id`` has finished and return the nodes that waited for nothing else."""
@@ -39,10 +76,52 @@ class Frontier:
                 ready.append(self.nodes[child])
         return ready
 
+    def lengthen(self, id: str) -> list[str]:
+        """Tell those before ``id``, nearest first, what is behind them now; returns whose path has become longer.
+
+        At most ``_REACH`` of them hear of it; in a longer plan the rest do with ``measure``.
+        """
+        told: list[str] = []
+        todo = [(-self._places[id], id)]
+        for _ in range(_REACH):
+            if not todo:
+                break
+            _, at = heapq.heappop(todo)
+            length = self._seconds(at) + self.tail(at)
+            for parent in self._parents.get(at, ()):
+                if parent in self._places and length > self.tail(parent):
+                    self._tails[parent] = length
+                    told.append(parent)
+                    heapq.heappush(todo, (-self._places[parent], parent))
+        return told
+
+    def measure(self) -> None:
+        """Work out every path anew; exact where parents stand before their children."""
+        self._tails = tails(self._parents, self._seconds)
+
+    def _seconds(self, id: str) -> float:
+        spec = self._specs.get(self.nodes[id].tool)
+        return spec.seconds if spec is not None else 0.0
+
+
+def tails(parents: dict[str, tuple[str, ...]], seconds: Callable[[str], float]) -> dict[str, float]:
+    """By id, the seconds of the longest path that begins behind it; none where nothing does.
+
+    One pass from the end: the ids of ``parents`` stand after the ids that they wait for.
+    """
+    found: dict[str, float] = {}
+    for id in reversed(parents):
+        length = seconds(id) + found.get(id, 0.0)
+        for parent in parents[id]:
+            if length > found.get(parent, 0.0):
+                found[parent] = length
+    return found
+
 
 def identity(node: Node) -> str:
-    """Digest of what ``node`` would do: its call, its condition and its list, not its policy or order."""
-    return digest_call(node.tool, {"args": node.args, "when": node.when, "over": node.over})
+    """Digest of what ``node`` would do: its call, condition, list and what its failure means, not its order or time."""
+    failure = (node.policy.on_failure, node.policy.substitute)
+    return digest_call(node.tool, {"args": node.args, "when": node.when, "over": node.over, "failure": failure})
 
 
 def unchanged(old: Mapping[str, Node], new: Iterable[Node]) -> set[str]:

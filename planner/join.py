@@ -79,8 +79,9 @@ def _request(messages: tuple[Message, ...], grammar: str) -> ModelRequest:
 def _numbers(task: str, plan: Plan, results: Mapping[str, StepResult]) -> Numbers:
     """The numbers that an answer may say: of the results, last ones first, of failures, calls and the task."""
     last_first = [results[node.id] for node in reversed(plan.nodes) if node.id in results]
-    found = [result.failure.message if result.failure is not None else result.value for result in last_first]
-    return Numbers([*found, task, *(dict(node.args) for node in plan.nodes)])
+    values = [result.value for result in last_first if result.ok]
+    failures = [result.failure.message for result in last_first if result.failure is not None]
+    return Numbers([*values, *failures, task, *(dict(node.args) for node in plan.nodes)])
 
 
 async def _true(model: Model, messages: tuple[Message, ...], answer: str, numbers: Numbers) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from ..errors import ShuntyardError
+from ..errors import NeedsPerson, ShuntyardError, ToolTimeout
 from ..messages import Usage
-from ..steps import Failure, Label, Node, Status, Step, StepResult
-from .values import parents, parse_ref, refs
+from ..steps import Effect, Failure, Label, Node, Status, Step, StepResult
+from .values import parse_ref, refs
 
 _GRAVEST: tuple[Status, ...] = ("doubt", "waiting", "spent", "denied", "cancelled", "failed", "skipped")
 _UNDECIDED = {"waiting": "waits for a person", "doubt": "is in doubt", "spent": "found the budget spent"}
@@ -25,19 +25,54 @@ def failed(error: Exception, name: str) -> StepResult:
     return StepResult(status="failed", failure=failure)
 
 
+def substituted(node: Node, result: StepResult) -> StepResult:
+    """``result``, or the literal that ``node`` has for a failure; the failure stays beside it."""
+    if result.status != "failed" or node.policy.on_failure != "substitute":
+        return result
+    failure = result.failure or Failure(code="tool_error", message=f"{node.tool} failed")
+    told = failure.model_copy(update={"message": f"a substitute stands in its place: {failure.message}"})
+    label = Label(sources=("substitute",))
+    return result.model_copy(
+        update={"status": "done", "value": node.policy.substitute, "failure": told, "label": label}
+    )
+
+
+def may_have_happened(step: Step, result: StepResult) -> bool:
+    """True for an effect that ran out of time: nobody knows, so it is never tried again by itself."""
+    late = result.failure is not None and result.failure.code == ToolTimeout.code
+    return late and step.effect is not Effect.READ and not step.idempotent
+
+
+def asking(node: Node, step: Step, result: StepResult) -> StepResult:
+    """``result``, or a question to a person where ``node`` asks about its failure and nobody has decided yet."""
+    if result.status != "failed" or node.policy.on_failure != "ask":
+        return result
+    if result.verdict is not None and result.verdict.by == "person":
+        return result
+    path, again = step.key.path, f"shuntyard resume {step.key.run}"
+    repeat = f"{again} --assume {path}=not-done" if may_have_happened(step, result) else again
+    message = (
+        f"{path} failed: {result.failure.message if result.failure else node.tool} "
+        f"To try it again: {repeat}. To go on without it: "
+        f"{again} --assume {path}=failed, or {path}=done if it is done."
+    )
+    failure = Failure(code=NeedsPerson.code, message=message, exit_code=NeedsPerson.exit_code)
+    return result.model_copy(update={"status": "waiting", "failure": failure})
+
+
 def not_run(reason: str, *, status: Status = "cancelled", exit_code: int = 1) -> StepResult:
     """The result of a node that was never started."""
     return StepResult(status=status, failure=Failure(code="not_run", message=reason, exit_code=exit_code))
 
 
-def blocked(node: Node, results: Mapping[str, StepResult]) -> StepResult | None:
-    """The result of ``node`` when a parent does not let it run, else None.
+def blocked(node: Node, waits: Sequence[str], results: Mapping[str, StepResult]) -> StepResult | None:
+    """The result of ``node`` when a parent, one of ``waits``, does not let it run, else None.
 
     A parent that failed or was denied skips it, with the first cause as the reason; a parent that is
     still to be decided (waiting, doubt, spent, cancelled) leaves it undecided too. A parent skipped by its
     own condition skips only those that use its value.
     """
-    bad = [id for id in parents(node) if results[id].status != "done"]
+    bad = [id for id in waits if results[id].status != "done"]
     if not bad:
         return None
     quiet = False
@@ -81,6 +116,11 @@ def gathered(id: str, parts: Sequence[StepResult]) -> StepResult:
             message=f"{len(bad)} of {len(parts)} elements did not succeed; {id}[{at}]: {message}",
             exit_code=first.failure.exit_code if first.failure else 1,
         )
+    elif replaced := [at for at, part in enumerate(parts) if part.substituted]:
+        failure = parts[replaced[0]].failure
+        assert failure is not None
+        message = f"{len(replaced)} of {len(parts)} elements failed; {id}[{replaced[0]}]: {failure.message}"
+        failure = failure.model_copy(update={"message": message})
     value: list[Any] = [part.value if part.status == "done" else None for part in parts]
     return StepResult(
         status=status,
@@ -98,10 +138,12 @@ def gathered(id: str, parts: Sequence[StepResult]) -> StepResult:
 
 def labelled(result: StepResult, step: Step) -> StepResult:
     """``result`` with the label of everything that flowed in: its tool, and its arguments' labels."""
-    own = Label(sources=("tool",), tools=(step.name,))
-    label = result.label.join(own, *step.labels.values())
+    label = result.label
+    if "tool" not in label.sources or step.name not in label.tools:
+        label = label.join(Label(sources=("tool",), tools=(step.name,)))
+    label = label.join(*step.labels.values())
     changes: dict[str, Any] = {}
-    if label != result.label:
+    if label is not result.label:
         changes["label"] = label
     if result.attempts < step.attempt:
         changes["attempts"] = step.attempt

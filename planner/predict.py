@@ -9,6 +9,7 @@ Anomalies" (any list schedule takes at most work / p + (1 - 1 / p) * span on p w
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from decimal import Decimal
 
 from ..estimates import Estimate
 from ..steps import Plan
+from .frontier import tails
 from .validate import Specs, named
 from .values import parents, parse_ref, refs
 
@@ -47,6 +49,10 @@ class _Load:
     seconds: float
     """Of one call, with its attempts."""
 
+    def length(self, left: int, workers: int) -> float:
+        """Seconds of its last ``left`` calls, in rounds."""
+        return self.seconds * math.ceil(left / workers)
+
 
 def estimate(plan: Plan, specs: Specs, concurrency: int, assumed: Assumed = LIKELY) -> Estimate:
     """Predict ``plan`` from its tools' typical seconds and costs, with at most ``concurrency`` calls at once.
@@ -65,35 +71,16 @@ def estimate(plan: Plan, specs: Specs, concurrency: int, assumed: Assumed = LIKE
         loads[node.id] = _Load(count, attempts * assumed.pace * spec.seconds if spec else 0.0)
         calls += attempts * count
         cost += attempts * count * (spec.cost if spec else Decimal(0))
-    tails = _tails(plan, {id: load.seconds if load.calls else 0.0 for id, load in loads.items()})
+    single = {id: load.seconds if load.calls else 0.0 for id, load in loads.items()}
+    behind = tails({node.id: parents(node) for node in plan.nodes}, single.__getitem__)
     return Estimate(
         concurrency=concurrency,
         work=sum(load.calls * load.seconds for load in loads.values()),
-        span=max(tails.values(), default=0.0),
-        makespan=_played(plan, loads, tails, concurrency),
+        span=max((seconds + behind.get(id, 0.0) for id, seconds in single.items()), default=0.0),
+        makespan=_played(plan, loads, behind, concurrency),
         cost=cost,
         calls=calls,
     )
-
-
-def seconds_to_end(plan: Plan, specs: Specs) -> dict[str, float]:
-    """By node id, the typical seconds of the slowest chain from the node's start to the end of the plan.
-
-    Ready calls with the most ahead of them are started first: critical-path priorities. A map counts as one call.
-    Nodes stand after their parents.
-    """
-    tools = named(specs)
-    return _tails(plan, {node.id: tools[node.tool].seconds if node.tool in tools else 0.0 for node in plan.nodes})
-
-
-def _tails(plan: Plan, seconds: Mapping[str, float]) -> dict[str, float]:
-    after: dict[str, float] = defaultdict(float)
-    tails: dict[str, float] = {}
-    for node in reversed(plan.nodes):
-        tails[node.id] = seconds[node.id] + after[node.id]
-        for id in parents(node):
-            after[id] = max(after[id], tails[node.id])
-    return tails
 
 
 def _skipped(plan: Plan) -> set[str]:
@@ -105,8 +92,11 @@ def _skipped(plan: Plan) -> set[str]:
     return found
 
 
-def _played(plan: Plan, loads: Mapping[str, _Load], tails: Mapping[str, float], workers: int) -> float:
-    """Play the list schedule: whenever a worker is free it takes the ready call with the longest way to the end."""
+def _played(plan: Plan, loads: Mapping[str, _Load], behind: Mapping[str, float], workers: int) -> float:
+    """Play the list schedule: whenever a worker is free it takes the ready call with the longest way to the end.
+
+    As the scheduler does, whose limits of tools and resources are not played.
+    """
     children: dict[str, list[str]] = defaultdict(list)
     waits: dict[str, int] = {}
     for node in plan.nodes:
@@ -123,8 +113,9 @@ def _played(plan: Plan, loads: Mapping[str, _Load], tails: Mapping[str, float], 
         """Queue the calls of nodes that wait for nothing; one without calls is over at once."""
         while ids:
             id = ids.pop()
-            for _ in range(loads[id].calls):
-                heapq.heappush(ready, (-tails[id], place[id], id))
+            for calls in range(loads[id].calls, 0, -1):
+                length = loads[id].length(calls, workers) + behind.get(id, 0.0)
+                heapq.heappush(ready, (-length, place[id], id))
             if not loads[id].calls:
                 ids += _freed(id, children, waits)
 

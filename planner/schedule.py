@@ -1,57 +1,38 @@
 """Runs a plan as a DAG: every node starts as soon as its own inputs are there.
 
-One anyio task group, no polling and no barriers. At most ``ctx.limits.concurrency`` workers take
-ready calls from one queue; a worker that finishes a call goes on with what it made ready, so a chain
-stays in one task and bookkeeping is O(nodes + edges). The scheduler knows nothing of guards, budgets
-or journals: it awaits ``handle(step)``, and what that returned is committed before dependents start.
+One anyio task group, no polling and no barriers. At most ``ctx.limits.concurrency`` workers take ready
+calls, the one with the longest path behind it first, within the limits of tools and resources; a worker
+that finishes a call goes on with the next, so a chain stays in one task and bookkeeping is O(nodes +
+edges), with a heap. The scheduler knows nothing of guards, budgets or journals: it awaits
+``handle(step)``, and what that returned is committed before dependents start.
+
+List scheduling along the critical path: "Bounds on Multiprocessing Timing Anomalies" (Graham) holds it
+below twice the best schedule.
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from ..errors import PlanInvalid, UnknownName
-from ..events import StepDone, StepStarted
-from ..messages import Usage
 from ..protocols import Ctx, Handler
-from ..steps import Effect, Label, Node, Plan, Step, StepKey, StepResult, ToolSpec
+from ..steps import Effect, Label, Node, Plan, StepResult
+from .attempts import Attempts, path_of
 from .frontier import Frontier, identity, unchanged
-from .outcomes import blocked, failed, gathered, labelled, not_run, summary
+from .outcomes import blocked, failed, gathered, not_run, substituted
+from .ready import Launch, Ready
 from .validate import Specs, named
-from .values import elements, holds, resolve
+from .values import elements, holds
 
 _FINAL = {"done", "failed", "skipped"}
 _BREATH = 64
 """Calls after which a worker lets others in even when no call ever waited."""
-
-
-@dataclass(slots=True)
-class _Launch:
-    """A node on its way: one call, or one call per element."""
-
-    node: Node
-    spec: ToolSpec
-    items: list[Any] | None = None
-    parts: list[StepResult | None] = field(default_factory=list)
-    left: int = 1
-    dropped: bool = False
-    scopes: list[anyio.CancelScope] = field(default_factory=list)
-
-    def drop(self) -> None:
-        """Stop it; whatever it still returns is thrown away."""
-        self.dropped = True
-        for scope in self.scopes:
-            scope.cancel()
 
 
 class Scheduler:
@@ -60,7 +41,8 @@ class Scheduler:
     ``results`` holds what has finished, in the order of finishing, at any moment: also after a
     cancellation from outside, which stops the calls under way and keeps the rest. Time-outs travel on
     ``Step.timeout`` and are kept by the innermost handler, so that a person's answer or a commit never
-    counts against a tool's time. A handler that raises makes its node fail, nothing else.
+    counts against a tool's time. A handler that raises makes its node fail, nothing else; what a failure
+    means for other nodes is the node's ``policy.on_failure``.
     """
 
     def __init__(
@@ -73,19 +55,17 @@ class Scheduler:
         known: Mapping[str, StepResult] | None = None,
     ) -> None:
         """Take the pipeline, its context and the tools; ``known`` are results by node id, not run again."""
-        self._handle = handle
-        self._ctx = ctx
+        self._concurrency = ctx.limits.concurrency
         self._specs = named(specs)
-        self._revision = revision
         self._known = {id: result for id, result in (known or {}).items() if result.status in _FINAL}
         self.results: dict[str, StepResult] = dict(self._known)
-        self._frontier = Frontier()
-        self._launched: dict[str, _Launch] = {}
-        self._ready: deque[tuple[_Launch, int]] = deque()
+        self._attempts = Attempts(handle, ctx, revision, lambda: self._halted)
+        self._frontier = Frontier(self._specs)
+        self._launched: dict[str, Launch] = {}
+        self._ready = Ready(ctx.limits)
         self._group: TaskGroup | None = None
         self._idle = anyio.Event()
         self._workers = 0
-        self._starting = 0
         self._closed = False
         self._halted = ""
 
@@ -110,6 +90,7 @@ class Scheduler:
         group, self._group = self._group, None
         assert group is not None
         if not self._idle.is_set():
+            self._halt("the run was stopped")
             group.cancel_scope.cancel()
         if error is None or isinstance(error, Exception):
             await group.__aexit__(None, None, None)
@@ -126,7 +107,9 @@ class Scheduler:
             return
         before = self._frontier.nodes.get(node.id)
         if before is None:
-            if self._frontier.add(node, self.results):
+            ready = self._frontier.add(node, self.results)
+            self._lengthen(self._frontier.lengthen(node.id))
+            if ready:
                 self._begin(node)
         elif identity(before) != identity(node):
             offers = {**self._frontier.nodes, node.id: node}
@@ -156,21 +139,33 @@ class Scheduler:
             held = self._closed and launch.spec.effect is not Effect.READ
             if id not in keep or held:
                 launch.drop()
+                self._ready.remove(launch)
                 del self._launched[id]
         for id in [id for id in self.results if id in old and id not in keep and id not in self._known]:
             del self.results[id]
-        self._frontier = Frontier()
+        frontier = self._frontier = Frontier(self._specs)
+        begins = []
         for node in nodes:
             if node.id in self.results or node.id in self._launched:
-                self._frontier.nodes[node.id] = node
-            elif self._frontier.add(node, self.results):
-                self._begin(node)
+                frontier.keep(node)
+            elif frontier.add(node, self.results):
+                begins.append(node)
+        frontier.measure()
+        self._lengthen(self._launched)
+        for node in begins:
+            self._begin(node)
+
+    def _lengthen(self, ids: Iterable[str]) -> None:
+        """Let those of ``ids`` whose calls wait for a worker know what is behind them now."""
+        for id in ids:
+            if launch := self._launched.get(id):
+                self._ready.lengthen(launch, tail=self._frontier.tail(id), place=self._frontier.place(id))
 
     def _begin(self, node: Node) -> None:
         """Start a node whose parents have finished, or settle it (and what follows from that) at once."""
         result = self._admit(node)
         if result is not None:
-            self._report(node, node.id, result)
+            self._attempts.report(node, node.id, result)
             self._settle(node.id, result)
 
     def _settle(self, id: str, result: StepResult) -> None:
@@ -182,21 +177,21 @@ class Scheduler:
             for child in self._frontier.finish(id):
                 now = self._admit(child)
                 if now is not None:
-                    self._report(child, child.id, now)
+                    self._attempts.report(child, child.id, now)
                     settled.append((child.id, now))
 
     def _admit(self, node: Node) -> StepResult | None:
-        """Queue the calls of a ready node and return None, or return the result it has without any."""
-        spec = self._specs.get(node.tool)
+        """Make the calls of a ready node ready and return None, or return the result it has without any."""
+        id, spec = node.id, self._specs.get(node.tool)
         try:
-            stopped = blocked(node, self.results)
+            stopped = blocked(node, self._frontier.parents(id), self.results)
             if stopped is not None or self._halted:
                 return stopped
             if spec is None:
                 raise UnknownName("tool", node.tool, list(self._specs))
             if node.when is not None and not holds(node, self.results):
                 return StepResult(status="skipped")
-            launch = _Launch(node, spec)
+            launch = Launch(node, spec, place=self._frontier.place(id), tail=self._frontier.tail(id))
             if node.over is not None:
                 launch.items = elements(node, self.results)
                 launch.left = len(launch.items)
@@ -204,41 +199,38 @@ class Scheduler:
                 if not launch.items:
                     return StepResult(value=[], label=Label(sources=("tool",)))
         except Exception as error:
-            return failed(error, node.tool)
-        self._launched[node.id] = launch
+            result = failed(error, node.tool)
+            # A substitute of a map is one element's value, not the list's.
+            return result if node.over is not None else substituted(node, result)
+        self._launched[id] = launch
         if self._closed or spec.effect is Effect.READ:
-            self._queue(launch)
+            if launch.items is not None:
+                self._attempts.started(node, id)
+            self._ready.push(launch)
         return None
 
-    def _queue(self, launch: _Launch) -> None:
-        if launch.items is None:
-            self._ready.append((launch, -1))
-            return
-        self._started(launch.node, launch.node.id, 1)
-        self._ready.extend((launch, at) for at in range(len(launch.items)))
-
-    def _spawn(self, *, keep: int = 0) -> None:
-        """Start workers for the queue, but for the ``keep`` calls that the caller takes itself."""
-        assert self._group is not None or not self._ready, "enter the scheduler before offering nodes"
-        wanted = len(self._ready) - keep - self._starting
-        for _ in range(min(wanted, self._ctx.limits.concurrency - self._workers)):
-            assert self._group is not None
+    def _spawn(self) -> None:
+        """Give calls that may start to new workers, as far as both allow."""
+        while self._workers < self._concurrency:
+            taken = self._ready.take()
+            if taken is None:
+                return
+            assert self._group is not None, "enter the scheduler before offering nodes"
             self._workers += 1
-            self._starting += 1
-            self._group.start_soon(self._work)
+            self._group.start_soon(self._work, *taken)
 
-    async def _work(self) -> None:
-        self._starting -= 1
+    async def _work(self, launch: Launch, at: int) -> None:
         calls = 0
+        taken: tuple[Launch, int] | None = (launch, at)
         try:
-            while self._ready:
-                launch, at = self._ready.popleft()
-                if launch.dropped:
-                    continue
-                result = await self._call(launch, at)
-                if not launch.dropped:
+            while taken is not None:
+                launch, at = taken
+                result = None if launch.dropped or self._halted else await self._call(launch, at)
+                self._ready.release(launch)
+                if result is not None and not launch.dropped:
                     self._came_back(launch, at, result)
-                self._spawn(keep=1)
+                taken = self._ready.take()
+                self._spawn()
                 calls += 1
                 if calls % _BREATH == 0:
                     await anyio.lowlevel.checkpoint()
@@ -246,7 +238,7 @@ class Scheduler:
             self._workers -= 1
         self._rest_if_idle()
 
-    def _came_back(self, launch: _Launch, at: int, result: StepResult) -> None:
+    def _came_back(self, launch: Launch, at: int, result: StepResult) -> None:
         node = launch.node
         if result.status == "spent":
             self._halt("the budget is spent")
@@ -256,7 +248,7 @@ class Scheduler:
             if launch.left:
                 return
             result = gathered(node.id, [part for part in launch.parts if part is not None])
-            self._report(node, node.id, result)
+            self._attempts.report(node, node.id, result)
         del self._launched[node.id]
         if result.status == "failed" and node.policy.on_failure == "stop":
             self._halt(f"{node.id} failed: {result.failure.message if result.failure else ''}")
@@ -269,13 +261,13 @@ class Scheduler:
 
     def _rest_if_idle(self) -> None:
         """Notice the end: nothing runs and nothing is ready. What still waits now will never start."""
-        if self._workers or self._ready or not self._closed:
+        if self._workers or not self._closed or self._group is None:
             return
         for node in self._frontier.nodes.values():
             if node.id not in self.results:
                 result = self._left_over(node)
                 self.results[node.id] = result
-                self._report(node, node.id, result)
+                self._attempts.report(node, node.id, result)
         self._idle.set()
 
     def _left_over(self, node: Node) -> StepResult:
@@ -287,91 +279,14 @@ class Scheduler:
             return never
         return gathered(node.id, [part or never for part in launch.parts])
 
-    async def _call(self, launch: _Launch, at: int) -> StepResult:
-        """One call with its retries; in a scope of its own while the plan may still change."""
+    async def _call(self, launch: Launch, at: int) -> StepResult:
+        """One call with its attempts; in a scope of its own while the plan may still change."""
         if self._closed:
-            return await self._attempts(launch, at)
+            return await self._attempts.make(launch, at, self.results)
         with anyio.CancelScope() as scope:
             launch.scopes.append(scope)
-            return await self._attempts(launch, at)
+            return await self._attempts.make(launch, at, self.results)
         result = not_run("not finished because the plan changed")
         if launch.dropped:
-            self._report(launch.node, _path(launch, at), result)
+            self._attempts.report(launch.node, path_of(launch, at), result)
         return result
-
-    async def _attempts(self, launch: _Launch, at: int) -> StepResult:
-        node, spec = launch.node, launch.spec
-        path = _path(launch, at)
-        try:
-            item = None if launch.items is None else launch.items[at]
-            args, labels = resolve(node, self.results, spec, item=item)
-        except Exception as error:
-            result = failed(error, node.tool)
-            self._report(node, path, result)
-            return result
-        attempt = 1
-        while True:
-            step = Step(
-                key=StepKey(self._ctx.run, self._revision, path),
-                kind="tool",
-                name=node.tool,
-                args=args,
-                effect=spec.effect,
-                idempotent=spec.idempotent,
-                timeout=node.policy.timeout or spec.timeout,
-                attempt=attempt,
-                labels=labels,
-            )
-            result = await self._attempt(node, step)
-            if not self._again(node, step, result):
-                return result
-            attempt = result.attempts + 1
-            await anyio.sleep(min(1.0, 0.05 * 2 ** (attempt - 2)))
-
-    async def _attempt(self, node: Node, step: Step) -> StepResult:
-        self._started(node, step.key.path, step.attempt)
-        try:
-            result = await self._handle(step, self._ctx)
-        except Exception as error:
-            result = failed(error, node.tool)
-        result = labelled(result, step)
-        self._report(node, step.key.path, result)
-        return result
-
-    def _again(self, node: Node, step: Step, result: StepResult) -> bool:
-        """True for a retryable failure with attempts left; an effect that ran out of time may have happened."""
-        failure = result.failure
-        if result.status != "failed" or failure is None or not failure.retryable or self._halted:
-            return False
-        if failure.code == "tool_timeout" and step.effect is not Effect.READ and not step.idempotent:
-            return False
-        return result.attempts <= node.policy.retries
-
-    def _started(self, node: Node, path: str, attempt: int) -> None:
-        self._ctx.emit(
-            StepStarted(run=self._ctx.run, at=time.time(), path=path, name=node.tool, kind="tool", attempt=attempt)
-        )
-
-    def _report(self, node: Node, path: str, result: StepResult) -> None:
-        # A map's own event carries no cost: its elements' events did.
-        total = node.over is not None and path == node.id
-        self._ctx.emit(
-            StepDone(
-                run=self._ctx.run,
-                at=time.time(),
-                path=path,
-                name=node.tool,
-                kind="tool",
-                status=result.status,
-                seconds=result.seconds,
-                cost=Decimal(0) if total else result.cost,
-                usage=Usage() if total else result.usage,
-                failure=result.failure,
-                replayed=result.replayed,
-                summary=summary(result.value),
-            )
-        )
-
-
-def _path(launch: _Launch, at: int) -> str:
-    return launch.node.id if at < 0 else f"{launch.node.id}[{at}]"

@@ -23,7 +23,10 @@ def shown(result: StepResult | None, *, limit: int = 2000) -> str:
         why = result.failure.message if result.failure is not None else ""
         state = _WORDS.get(result.status, "failed")
         return _quoted(f"{state}: {why}" if why else state, "! ", 400)
-    return _quoted(plain(result.value, limit=limit), "| ", limit)
+    value = _quoted(plain(result.value, limit=limit), "| ", limit)
+    if result.failure is not None:
+        return f"{value}\n{_quoted(result.failure.message, '! ', 400)}"
+    return value
 
 
 def plain(value: Any, *, limit: int = 2000) -> str:

@@ -27,6 +27,7 @@ from ..steps import Bound, Effect, Label, Node, Plan, StepResult, ToolSpec
 _HEAD = re.compile(r"n[1-9][0-9]*|item")
 _PART = re.compile(r"""\.([^.\[\]"'\s]+)|\[(-?[0-9]+)\]|\["([^"]+)"\]|\['([^']+)'\]""")
 _SCALARS = {"string", "integer", "number", "boolean"}
+_NOWHERE = Label()
 
 
 class Ref(NamedTuple):
@@ -164,7 +165,7 @@ def resolve(node: Node, results: Mapping[str, StepResult], spec: ToolSpec, *, it
         if name in spec.paths and not isinstance(value, str):
             value = _path(value, node, name)
         args[name] = value
-        own = Label(sources=origin[name]) if name in origin else Label()
+        own = Label(sources=origin[name]) if name in origin else _NOWHERE
         labels[name] = own.join(*fill.seen) if fill.seen else own
     return Resolved(args, labels)
 

@@ -14,7 +14,7 @@ CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ASIDE = {"tests", "examples", "docs", "build", "dist"}
 HOMES = {
     "chromadb": ("memory/index.py",),
-    "langgraph": ("agents/graph.py",),
+    "langgraph": ("agents/graph.py", "benchmarks/scheduler/ways.py"),
     "litellm": ("router/remote.py",),
     "networkx": ("planner/dag.py",),
     "onnxruntime": ("serving/embed.py",),

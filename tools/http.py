@@ -24,7 +24,7 @@ TIMEOUT = 20.0
 def http_tool(allowed: Sequence[str]) -> FunctionTool[Any, Any]:
     """Return ``http_get`` for hosts that match one of the globs ``allowed`` (``example.org``, ``*.example.org``)."""
 
-    @tool(effect="external", idempotent=True, seconds=1.0, timeout=TIMEOUT)
+    @tool(effect="external", idempotent=True, resource="network", seconds=1.0, timeout=TIMEOUT)
     async def http_get(url: str) -> Any:
         """Return what a web address holds: data for JSON, otherwise its text.
 

@@ -22,7 +22,7 @@ TIMEOUT = 30.0
 MAX_ANSWER = 4_000_000
 
 
-@tool(effect="external", seconds=0.3, timeout=TIMEOUT)
+@tool(effect="external", resource="cpu", seconds=0.3, timeout=TIMEOUT)
 async def run_python(code: str, inputs: Any = None) -> Any:
     """Run Python code and return the value of its last expression, or what it printed.
 

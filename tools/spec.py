@@ -37,6 +37,10 @@ class ToolOptions(TypedDict, total=False):
     cost: Decimal | float | str
     """Dollars per call."""
     timeout: float
+    resource: str
+    """What its calls share with those of other tools, e.g. ``network``; a run may limit it."""
+    limit: int
+    """At most this many calls at once in a run."""
     binds: tuple[str, ...]
     """Parameters annotated ``str | Bound``."""
     paths: tuple[str, ...]
@@ -78,6 +82,7 @@ class FunctionTool(Generic[P, R]):
             **chosen,
         )
         self._check = options.get("check")
+        self._awaited = inspect.iscoroutinefunction(function)
         functools.update_wrapper(self, function)
 
     @property
@@ -100,7 +105,7 @@ class FunctionTool(Generic[P, R]):
         for name, kind in self.signature.injected.items():
             given[name] = ctx if kind is Ctx else step
         run: Callable[[], Any] = functools.partial(self.function, **given)
-        if inspect.iscoroutinefunction(self.function):
+        if self._awaited:
             result = await run()
         else:
             result = await anyio.to_thread.run_sync(run, abandon_on_cancel=True)

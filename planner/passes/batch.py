@@ -41,6 +41,9 @@ def _key(node: Node, scope: Scope, effects: int) -> str:
     """Equal for calls that differ in one value only and may begin together; empty for a call that stays alone."""
     if scope.effectful(node) or node.over is not None or node.id in scope.begun:
         return ""
+    # A substitute stands for one value, not for the list of all.
+    if node.policy.on_failure == "substitute":
+        return ""
     spec = scope.specs[node.tool]
     name = spec.batches
     # Bound texts and paths are resolved one by one.

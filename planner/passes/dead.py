@@ -28,9 +28,8 @@ def _dead(plan: Plan, scope: Scope) -> Outcome:
 
 def _rooted(node: Node, plan: Plan, scope: Scope) -> bool:
     """True for what stays whoever uses it: answers, effects, calls that may end the run, calls that have begun."""
-    return (
-        node.id in plan.answers or node.id in scope.begun or scope.effectful(node) or node.policy.on_failure == "stop"
-    )
+    ends = node.policy.on_failure in ("stop", "ask")
+    return ends or node.id in plan.answers or node.id in scope.begun or scope.effectful(node)
 
 
 DEAD = Pass(

@@ -253,3 +253,26 @@ def test_ctrl_c_says_how_to_resume_and_resume_finishes(serve: Serve, folder: Pat
     )
     assert done.returncode == 0, done
     assert json.loads(done.stdout)["answer"] == "84"
+
+
+def test_limits_of_the_flags_are_added_to_those_of_the_file(call: Call, serve: Serve, folder: Path) -> None:
+    serve(scripted(SUM))
+    with (folder / "shuntyard.toml").open("a") as file:
+        file.write("\n[limit]\nnetwork = 3\nquery = 5\n")
+    done = call("run", "twice the sum of the amounts", "--limit", "query=1", "--limit", "calculator=2")
+    assert (done.code, done.out) == (0, "84\n"), done
+    with (folder / "shuntyard.toml").open("a") as file:
+        file.write("calculater = 2\n")
+    refused = call("run", "twice the sum of the amounts", "--limit", "query=1")
+    assert refused.code == 2 and "unknown tool or resource 'calculater'; did you mean calculator" in refused.err
+
+
+def test_a_failure_that_asks_says_how_to_go_on_and_can_be_settled(call: Call, serve: Serve, folder: Path) -> None:
+    node = {"tool": "query", "args": {"sql": "SELECT nothing FROM nowhere"}, "policy": {"on_failure": "ask"}}
+    (folder / "plan.json").write_text(json.dumps({"task": "sum", "nodes": [node]}))
+    serve(["ANSWER: nothing", "ANSWER: nothing"])
+    waiting = call("run", "sum", "--plan", "plan.json")
+    assert waiting.code == 5 and "n1 failed:" in waiting.err and "--assume n1=failed" in waiting.err
+    assert "shuntyard approve" not in waiting.err
+    settled = call("resume", "last", "--assume", "n1=failed")
+    assert settled.code == 1 and "nowhere" in settled.err

@@ -145,6 +145,41 @@ def test_exactly_one_check_digit_is_right(number: int) -> None:
     assert sum(luhn(f"{number}{digit}") for digit in range(10)) == 1
 
 
+FRAGMENTS = st.sampled_from(
+    [
+        "\n",
+        "\t",
+        '"',
+        " ",
+        "a",
+        "7",
+        ".",
+        "-",
+        "4111",
+        "1111 ",
+        "Bearer ",
+        "Authorization: Basic ",
+        "://u:",
+        "pass@h",
+        "x" * 30,
+    ]
+) | st.text(max_size=6)
+SECRETS = st.sampled_from(
+    ["sk-proj-abcDEF1234567890abcdef", JWT, PEM, "4111 1111 1111 1111", "378282246310005", 'wörd"ßß1']
+)
+
+
+@given(st.lists(FRAGMENTS | SECRETS, max_size=8).map("".join))
+def test_what_is_not_suspected_has_no_secret(text: str) -> None:
+    redactor = Redactor({"MY_TOKEN": 'wörd"ßß1'})
+    changed = redactor._pattern.sub(redactor._replace, text) != text
+    assert redactor.suspects(text) or not changed
+    # Also as JSON, where a line break before a secret reads like a letter.
+    if changed:
+        assert redactor.suspects(json.dumps(text)) and redactor.suspects(json.dumps(text, ensure_ascii=False))
+        assert redactor.text(text) != text
+
+
 def test_clean_text_is_cheap() -> None:
     text = "2026-11-21 12:35:16 INFO orders.csv row 4711: total=1200.50 user=a.b@example.com path=/srv/x-1/y_2\n" * 2000
     started = time.process_time()

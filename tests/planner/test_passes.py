@@ -130,7 +130,9 @@ def test_reads_that_no_answer_needs_go_and_effects_with_what_they_need_stay() ->
 def test_what_an_answer_only_waits_for_stays_and_so_does_what_may_stop_the_run() -> None:
     plan, _ = done({"tool": "toss"}, {"tool": "toss", "after": ["n1"]}, answers=("n2",))
     assert len(plan.nodes) == 2
-    assert len(done({"tool": "toss", "policy": {"on_failure": "stop"}}, digest(1), answers=("n2",))[0].nodes) == 2
+    for ending in ("stop", "ask"):
+        tossed = {"tool": "toss", "policy": {"on_failure": ending}}
+        assert len(done(tossed, digest(1), answers=("n2",))[0].nodes) == 2
 
 
 def test_answers_are_checked_kept_in_files_and_built() -> None:
@@ -254,6 +256,12 @@ def test_calls_of_a_tool_that_takes_a_list_are_one_call() -> None:
 )
 def test_calls_that_may_not_begin_together_stay_apart(nodes: list[dict[str, object]]) -> None:
     assert len(done(*nodes)[0].nodes) == len(nodes)
+
+
+def test_calls_with_a_substitute_of_their_own_are_not_batched() -> None:
+    free = {"on_failure": "substitute", "substitute": {"value": 0}}
+    plan, _ = done(price("x", policy=free), price("y", policy=free), digest([ref("n1.value"), ref("n2.value")]))
+    assert ids(plan) == ["n1", "n2", "n3"]
 
 
 def test_a_tool_whose_schema_takes_no_list_is_not_batched() -> None:
