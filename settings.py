@@ -76,6 +76,12 @@ class Settings(Frozen):
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     deadline: Annotated[float, Field(ge=0)] | None = None
     concurrency: Annotated[int, Field(gt=0, le=1024)] = 16
+    executor: Literal["inprocess", "processes", "ray"] = "inprocess"
+    """Where tools run: in this process, in worker processes (for tools that compute), on a Ray cluster."""
+    workers: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Most workers of ``processes`` and ``ray``; 0 takes the cores of the machine or the CPUs of the cluster."""
+    ray_address: str = ""
+    """Ray cluster: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``; empty starts one on this machine."""
     memory: bool = True
     """Recall earlier tasks and learn from this one."""
     threads: Annotated[int, Field(ge=0)] = 0

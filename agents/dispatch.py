@@ -7,8 +7,8 @@ from typing import Protocol
 
 import anyio
 
-from ..errors import ModelUnavailable, ShuntyardError, ToolTimeout
-from ..protocols import Ctx, Executor, Handler, Model, Toolset
+from ..errors import InDoubt, ModelUnavailable, ShuntyardError, ToolTimeout, WorkerDied
+from ..protocols import Ctx, Executor, Handler, Model
 from ..steps import Effect, Failure, Label, Step, StepResult
 
 MODEL_TIMEOUT = 900.0
@@ -22,8 +22,13 @@ class Models(Protocol):
         """Open ``name``."""
 
 
-def dispatch(toolset: Toolset, models: Models, executor: Executor) -> Handler:
-    """Return the handler that calls. Time-outs hold for the call alone, not for the guard's questions."""
+def dispatch(models: Models, executor: Executor) -> Handler:
+    """Return the handler that calls.
+
+    Time-outs hold for the call alone, not for the guard's questions nor for the wait for a free worker. A read
+    or an idempotent effect whose worker died is a failure that may be tried again; any other effect is in doubt,
+    because it may have happened.
+    """
 
     async def handle(step: Step, ctx: Ctx) -> StepResult:
         started, clock = time.time(), time.perf_counter()
@@ -31,7 +36,9 @@ def dispatch(toolset: Toolset, models: Models, executor: Executor) -> Handler:
             if step.request is not None:
                 result = await _ask(step, models)
             else:
-                result = await _call(step, ctx, toolset, executor)
+                result = await _call(step, ctx, executor)
+        except InDoubt as error:
+            result = StepResult(status="doubt", failure=failure_of(error, step.name))
         except Exception as error:
             result = StepResult(status="failed", failure=failure_of(error, step.name))
         return result.model_copy(update={"started": started, "seconds": time.perf_counter() - clock})
@@ -56,17 +63,38 @@ async def _ask(step: Step, models: Models) -> StepResult:
     )
 
 
-async def _call(step: Step, ctx: Ctx, toolset: Toolset, executor: Executor) -> StepResult:
-    if step.effect is not Effect.READ:
-        await step.before_effect()
+async def _call(step: Step, ctx: Ctx, executor: Executor) -> StepResult:
+    begun = False
     try:
-        with anyio.fail_after(step.timeout):
-            value = await executor.run(lambda: toolset.call(step, ctx), step)
+        with anyio.fail_after(None) as scope:
+
+            async def begin() -> None:
+                nonlocal begun
+                if step.effect is not Effect.READ:
+                    await step.before_effect()
+                begun = True
+                if step.timeout is not None:
+                    scope.deadline = anyio.current_time() + step.timeout
+
+            value = await executor.run(step, ctx, begin)
     except TimeoutError:
         raise ToolTimeout(
             f"{step.name} ran past its {step.timeout:g} s; ask for less, or raise the node's timeout."
         ) from None
+    except WorkerDied as error:
+        if begun and step.effect is not Effect.READ and not step.idempotent:
+            raise _in_doubt(step, error) from error
+        raise
     return StepResult(value=value, label=Label(sources=("tool",), tools=(step.name,)))
+
+
+def _in_doubt(step: Step, error: WorkerDied) -> InDoubt:
+    path, run = step.key.path, step.key.run
+    return InDoubt(
+        f"node {path!r} began its effect, and whether it happened is not known: {error.message} Look, then run: "
+        f"shuntyard resume {run} --assume {path}=done or --assume {path}=not-done",
+        ids={"run": run, "node": path},
+    )
 
 
 def failure_of(error: Exception, name: str) -> Failure:

@@ -87,6 +87,10 @@ class RunOptions(ToolOptions):
     concurrency: Annotated[
         str | None, typer.Option("--concurrency", "-j", metavar="N", help="Nodes running at once.")
     ] = None
+    executor: Annotated[
+        str | None,
+        typer.Option("--executor", metavar="inprocess|processes|ray", help="Where tools run (docs/cluster.md)."),
+    ] = None
     no_memory: Annotated[
         bool, typer.Option("--no-memory", help="Neither recall earlier tasks nor learn from this one.")
     ] = False
@@ -104,6 +108,7 @@ class RunOptions(ToolOptions):
             "max_tokens": self.max_tokens,
             "deadline": self.deadline,
             "concurrency": self.concurrency,
+            "executor": self.executor,
             "memory": False if self.no_memory else None,
         }
 
