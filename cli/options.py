@@ -60,10 +60,14 @@ class ToolOptions(Options):
         list[str] | None,
         typer.Option("--tools", metavar="FILE.py|MODULE", help="Add the @tool functions of a file or module."),
     ] = None
+    executor: Annotated[
+        str | None,
+        typer.Option("--executor", metavar="inprocess|processes|ray", help="Where tools run."),
+    ] = None
 
     def overrides(self) -> dict[str, Any]:
         """As the base; ``--tools`` adds to the tools of the settings file."""
-        return {**Options.overrides(self), "tools": _added("tools", self.tools)}
+        return {**Options.overrides(self), "tools": _added("tools", self.tools), "executor": self.executor}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +91,6 @@ class RunOptions(ToolOptions):
     concurrency: Annotated[
         str | None, typer.Option("--concurrency", "-j", metavar="N", help="Nodes running at once.")
     ] = None
-    executor: Annotated[
-        str | None,
-        typer.Option("--executor", metavar="inprocess|processes|ray", help="Where tools run (docs/cluster.md)."),
-    ] = None
     no_memory: Annotated[
         bool, typer.Option("--no-memory", help="Neither recall earlier tasks nor learn from this one.")
     ] = False
@@ -108,7 +108,6 @@ class RunOptions(ToolOptions):
             "max_tokens": self.max_tokens,
             "deadline": self.deadline,
             "concurrency": self.concurrency,
-            "executor": self.executor,
             "memory": False if self.no_memory else None,
         }
 

@@ -20,9 +20,7 @@ TOOLS = str(Path(__file__).with_name("pool_tools.py"))
 RAY = importlib.util.find_spec("ray") is not None
 REMOTE = [
     "processes",
-    pytest.param(
-        "ray", marks=[pytest.mark.skipif(not RAY, reason="ray is not installed"), pytest.mark.slow]
-    ),
+    pytest.param("ray", marks=[pytest.mark.skipif(not RAY, reason="ray is not installed"), pytest.mark.slow]),
 ]
 """Executors with workers."""
 EXECUTORS = ["inprocess", *REMOTE]

@@ -4,8 +4,8 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from shuntyard import errors, tool
@@ -98,6 +98,14 @@ def shout(ctx: Ctx) -> None:
     """Say how far it is, twice."""
     for done in (1, 2):
         ctx.emit(Progress(run=ctx.run, at=time.time(), what="shouting", done=done, total=2))
+
+
+@tool
+def noisy() -> str:
+    """Print, read what is typed, and return that."""
+    print("noise")
+    subprocess.run(["echo", "noise of a child"], check=True)
+    return sys.stdin.read()
 
 
 @tool(cpu=True)
@@ -203,6 +211,3 @@ def die_repeatably(ctx: Ctx) -> int:
     if calls == 1:
         _die("kill")
     return calls
-
-
-HERE = Path(__file__)

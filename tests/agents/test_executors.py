@@ -85,7 +85,10 @@ async def test_errors_keep_their_class_ids_and_place(pool: Executor, tmp_path: P
 async def test_events_of_a_tool_come_out(pool: Executor, tmp_path: Path) -> None:
     events: list[Any] = []
     await pool.run(step_of("shout"), ctx_of(tmp_path, events), begin)
-    assert [(event.type, event.run, event.done) for event in events] == [("progress", "run1", 1), ("progress", "run1", 2)]
+    assert [(event.type, event.run, event.done) for event in events] == [
+        ("progress", "run1", 1),
+        ("progress", "run1", 2),
+    ]
 
 
 async def test_calls_that_compute_run_at_once(pool: Executor, tmp_path: Path) -> None:
@@ -194,25 +197,39 @@ async def test_waiting_for_a_worker_is_before_the_beginning(tmp_path: Path) -> N
         assert begun == ["first", "second"]
 
 
-@pytest.mark.parametrize("name", REMOTE)
-def test_workers_end_with_a_killed_driver(name: str, tmp_path: Path) -> None:
+def driver(name: str, tool: str, folder: Path) -> list[str]:
+    """A command that calls ``tool`` in a process of its own and prints what it returns."""
     code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 import anyio
 from pathlib import Path
 from executor_parts import ctx_of, opened, step_of
 from test_executors import begin
 with opened({name!r}) as pool:
-    anyio.run(lambda: pool.run(step_of("hang"), ctx_of(Path({str(tmp_path)!r})), begin))
+    print(repr(anyio.run(lambda: pool.run(step_of({tool!r}), ctx_of(Path({str(folder)!r})), begin))))
 """
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}) as driver:
+    return [sys.executable, "-c", code]
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_workers_end_with_a_killed_driver(name: str, tmp_path: Path) -> None:
+    with subprocess.Popen(driver(name, "hang", tmp_path)) as process:
         pids = [int(pid) for pid in text_of(tmp_path / "pids").split()]
-        driver.kill()
+        process.kill()
     try:
         # A child of the tool ends with a worker of ours; Ray ends its worker alone.
         assert all_gone(pids if name == "processes" else pids[:1], 30)
     finally:
         subprocess.run(["kill", "-9", str(pids[1])], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_what_a_tool_prints_stays_off_stdout(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(driver(name, "noisy", tmp_path), input="typed", capture_output=True, text=True, check=True)
+    assert done.stdout == "''\n"
+    if name == "processes":
+        assert sorted(done.stderr.splitlines()) == ["noise", "noise of a child"]
 
 
 def test_every_tool_says_where_it_runs_and_why() -> None:

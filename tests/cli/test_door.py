@@ -34,6 +34,7 @@ def test_no_arguments_show_the_help_and_are_an_error(call: Call) -> None:
         (["run", "x", "--max-cost", "cheap"], "--max-cost"),
         (["run", "x", "--concurrency", "0"], "--concurrency"),
         (["run", "x", "--deadline", "nan"], "--deadline"),
+        (["run", "x", "--executor", "threads"], "'inprocess', 'processes' or 'ray'"),
         (["run", "x", "--workspace", "nowhere"], "the workspace 'nowhere' does not exist"),
         (["run", "x", "-w", "file.txt"], "is not a folder"),
         (["run", "x", "--plan", "none.json"], "the plan 'none.json' cannot be read"),
