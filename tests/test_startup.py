@@ -10,17 +10,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = (
-    "litellm",
-    "chromadb",
-    "langgraph",
-    "sqlalchemy",
-    "xllamacpp",
-    "networkx",
-    "duckdb",
-    "onnxruntime",
-    "ray",
-    "rich",
-)
+    "litellm", "chromadb", "langgraph", "sqlalchemy", "xllamacpp", "networkx", "duckdb", "onnxruntime", "ray", "rich",
+)  # fmt: skip
 ROOMS = ("agents", "benchmarks", "cli", "evals", "guard", "memory", "planner", "router", "serving", "tools")
 HELP_SECONDS = 0.3
 

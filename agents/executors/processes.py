@@ -43,7 +43,7 @@ class ProcessWorker:
         self._wire.setblocking(False)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, json.dumps(sys.path)],
+                [sys.executable, "-P", "-c", _START, json.dumps([str(place) for place in sys.path])],
                 stdin=subprocess.PIPE,
                 stdout=theirs.fileno(),
                 start_new_session=True,
@@ -68,6 +68,11 @@ class ProcessWorker:
                 f"its worker process {_ended(self._process.returncode)} during the call; "
                 "look at what the tool does to its process and how much memory it takes."
             ) from None
+        except Exception as error:
+            await self.stop()
+            raise WorkerDied(
+                f"its worker process sent what cannot be read ({error!r:.200}); emit only events from shuntyard.events."
+            ) from error
         self._busy = False
         return reply
 

@@ -11,12 +11,13 @@ import importlib.util
 import logging
 import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
-from ...errors import ToolError, UsageError, WorkerDied
+from ...errors import UsageError, WorkerDied
 from ...protocols import Emit
 from .crossing import Call, Outcome, Source
 from .hands import Hands
@@ -56,16 +57,16 @@ class RayWorker:
 
     async def ask(self, request: Source | Call, emit: Emit) -> Outcome:
         """Hand over one request and wait. Raises WorkerDied."""
-        errors = self._ray.exceptions
         self._busy = True
         try:
             outcome, events = await self._actor.do.remote(request)
-        except (errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.ObjectLostError) as error:
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            # Whatever it was, nobody knows how far the call came.
             await self.stop()
-            raise WorkerDied(f"its Ray worker died during the call: {_first_line(error)}") from None
-        except errors.RayError as error:
-            await self.stop()
-            raise ToolError(f"Ray could not make the call: {_first_line(error)}; look into Ray's logs.") from None
+            raise WorkerDied(
+                f"its worker on Ray ended during the call: {_first_line(error)}; "
+                "look into Ray's logs, and whether Shuntyard and the tool's module are on every node."
+            ) from error
         self._busy = False
         for event in events:
             emit(event)
@@ -83,7 +84,8 @@ class RayWorker:
         """Kill its process; Ray sees to it in the background."""
         if not self._gone:
             self._gone = True
-            self._ray.kill(self._actor, no_restart=True)
+            with suppress(Exception):  # without a cluster there is no actor either
+                self._ray.kill(self._actor, no_restart=True)
 
 
 class Ray:
@@ -96,7 +98,6 @@ class Ray:
         """At most ``workers``; 0 takes the CPUs of the cluster. Raises UsageError when Ray is not installed."""
         if importlib.util.find_spec("ray") is None:
             raise UsageError("executor 'ray' needs the package ray; install it with: pip install 'shuntyard[ray]'")
-        self._address = address
         self._workers = workers
         self._link = _Link(address)
 

@@ -1,9 +1,11 @@
 """What the tests of executors share."""
 
 import importlib.util
+import os
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from shuntyard.tools.load import load_tools
 from shuntyard.tools.registry import Registry
 
 TOOLS = str(Path(__file__).with_name("pool_tools.py"))
-RAY = importlib.util.find_spec("ray") is not None
-REMOTE = [
-    "processes",
-    pytest.param("ray", marks=[pytest.mark.skipif(not RAY, reason="ray is not installed"), pytest.mark.slow]),
-]
+ON_RAY = (
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+)
+REMOTE = ["processes", pytest.param("ray", marks=ON_RAY)]
 """Executors with workers."""
 EXECUTORS = ["inprocess", *REMOTE]
 
@@ -62,6 +65,12 @@ def all_gone(pids: list[int], seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def end(pid: int) -> None:
+    """Kill what a test may have left."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def text_of(place: Path, seconds: float = 60) -> str:

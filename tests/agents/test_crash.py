@@ -1,30 +1,25 @@
 """kill -9 and Ctrl-C at every phase of a run, on every executor; then resume: nothing twice, nothing lost."""
 
-import importlib.util
 import json
 import os
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from executor_parts import EXECUTORS, ON_RAY, all_gone
 
 PROGRAM = Path(__file__).with_name("crashing.py")
-UNDISTURBED = {"n1": ["done", 10], "n2": ["done", 32], "n3": ["done", 42], "n4": ["done", "stored 42"]}
-EXECUTORS = [
-    "inprocess",
-    "processes",
-    pytest.param(
-        "ray",
-        marks=[
-            pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
-            pytest.mark.slow,
-        ],
-    ),
+HOW = ("kill", "interrupt")
+LOCAL = ["inprocess", "processes"]
+CASES = [
+    *[(where, point, how) for where in LOCAL for point in ("compile", "tool", "join", "idempotent") for how in HOW],
+    *[pytest.param("ray", point, "kill", marks=ON_RAY) for point in ("tool", "idempotent")],
+    pytest.param("ray", "tool", "interrupt", marks=ON_RAY),
 ]
+UNDISTURBED = {"n1": ["done", 10], "n2": ["done", 32], "n3": ["done", 42], "n4": ["done", "stored 42"]}
 
 
 def program(
@@ -35,7 +30,7 @@ def program(
         env["BY_SIGINT"] = "1"
     return subprocess.run(
         [sys.executable, str(PROGRAM), point, str(folder), executor, *more],
-        capture_output=True, text=True, env=env, timeout=100,
+        capture_output=True, text=True, env=env, timeout=250,
     )  # fmt: skip
 
 
@@ -54,21 +49,9 @@ def calls(folder: Path) -> list[str]:
     return sorted((folder / "log").read_text().split("\n")[:-1])
 
 
-def left_over(folder: Path) -> list[int]:
-    """Processes that ran tools and are there still, a moment later."""
-    workers = {int(pid) for pid in (folder / "workers").read_text().split()}
-    for _ in range(100):
-        alive = [pid for pid in workers if Path(f"/proc/{pid}/cwd").exists()]
-        if not alive:
-            break
-        time.sleep(0.05)
-    return alive
-
-
-@pytest.mark.parametrize("executor", EXECUTORS)
-@pytest.mark.parametrize("by_sigint", [False, True], ids=["kill", "interrupt"])
-@pytest.mark.parametrize("point", ["compile", "tool", "join", "idempotent"])
-def test_resume_finishes_what_a_crash_left(point: str, by_sigint: bool, executor: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("executor", "point", "how"), CASES)
+def test_resume_finishes_what_a_crash_left(executor: str, point: str, how: str, tmp_path: Path) -> None:
+    by_sigint = how == "interrupt"
     crashed = program(point, tmp_path, executor, by_sigint=by_sigint)
     assert crashed.returncode != 0
     result = read(program(point, tmp_path, executor, only_run(tmp_path)))
@@ -82,7 +65,7 @@ def test_resume_finishes_what_a_crash_left(point: str, by_sigint: bool, executor
         # The interrupted read's thread may end after the run did; its result is not on record.
         made = sorted(set(made))
     assert made == expected
-    assert left_over(tmp_path) == []
+    assert all_gone([int(pid) for pid in (tmp_path / "workers").read_text().split()], 10)
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
@@ -99,7 +82,7 @@ def test_an_effect_in_doubt_waits_for_a_person(executor: str, tmp_path: Path) ->
     assert calls(tmp_path).count("store") == 1
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("executor", LOCAL)
 def test_an_effect_assumed_not_done_runs_again(executor: str, tmp_path: Path) -> None:
     assert program("effect", tmp_path, executor).returncode != 0
     result = read(program("effect", tmp_path, executor, only_run(tmp_path), "n4=not-done"))
