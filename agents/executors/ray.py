@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
+import socket
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -17,13 +19,18 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from ...errors import UsageError, WorkerDied
+from ...errors import SettingsInvalid, UsageError, WorkerDied
 from ...protocols import Emit
 from .crossing import Call, Outcome, Source
 from .hands import Hands
 
 if TYPE_CHECKING:
     from ...events import Event
+
+
+_ADDRESS = re.compile(r"(?:auto|(?:ray://)?(?P<host>[^\s/]+):(?P<port>\d+))?")
+_FAREWELL = 30.0
+"""Seconds that a local cluster has to end."""
 
 
 class Actor:
@@ -95,7 +102,14 @@ class Ray:
     patience = 300.0
 
     def __init__(self, address: str = "", *, workers: int = 0) -> None:
-        """At most ``workers``; 0 takes the CPUs of the cluster. Raises UsageError when Ray is not installed."""
+        """At most ``workers``; 0 takes the CPUs of the cluster.
+
+        Raises SettingsInvalid for an address that is none, UsageError when Ray is not installed.
+        """
+        if not _ADDRESS.fullmatch(address):
+            raise SettingsInvalid(
+                f"ray_address = {address!r} is no address; write auto, HOST:PORT or ray://HOST:PORT, or leave it out."
+            )
         if importlib.util.find_spec("ray") is None:
             raise UsageError("executor 'ray' needs the package ray; install it with: pip install 'shuntyard[ray]'")
         self._workers = workers
@@ -151,10 +165,10 @@ class _Link:
         return self._ray
 
     def close(self) -> None:
-        """Undo what ``connect`` did."""
+        """Undo what ``connect`` did; a connection that is still being made is undone when it stands."""
         self._end.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(timeout=_FAREWELL if self._open.is_set() else 0)
 
     def _hold(self) -> None:
         try:
@@ -163,6 +177,7 @@ class _Link:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             mine = not ray.is_initialized()
             if mine:
+                _reach(self._address)
                 ray.init(
                     address=self._address or "local",
                     include_dashboard=False,
@@ -179,6 +194,13 @@ class _Link:
         self._end.wait()
         if mine:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise OSError when nobody listens there: Ray itself would try for minutes, and let nothing else run."""
+    found = _ADDRESS.fullmatch(address)
+    if found is not None and found["host"]:
+        socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
 
 
 def _first_line(error: Exception) -> str:

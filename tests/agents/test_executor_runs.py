@@ -127,6 +127,14 @@ async def test_without_ray_the_mend_is_told(tmp_path: Path) -> None:
         await agent_on("ray", tmp_path).run("x", plan=plan_of("who"))
 
 
+@pytest.mark.parametrize("address", ["head", "http://head:80", "head:port", "ray://head"])
+def test_an_address_that_is_none_is_told_at_once(address: str) -> None:
+    from shuntyard.agents.executors.ray import Ray
+
+    with pytest.raises(SettingsInvalid, match=r"write auto, HOST:PORT or ray://HOST:PORT"):
+        Ray(address)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 async def test_a_cluster_that_is_not_there_fails_its_call(tmp_path: Path) -> None:
     agent = agent_on("ray", tmp_path)
