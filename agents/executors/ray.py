@@ -7,6 +7,7 @@ decides. Actors belong to the driver, and end with it.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import os
@@ -66,7 +67,12 @@ class RayWorker:
         """Hand over one request and wait. Raises WorkerDied."""
         self._busy = True
         try:
-            outcome, events = await self._actor.do.remote(request)
+            answer: asyncio.Future[tuple[Outcome, list[Event]]] = asyncio.wrap_future(
+                self._actor.do.remote(request).future()
+            )
+            answer.add_done_callback(_heard)
+            # Ray's client stumbles over a future that was cancelled here; the actor is killed instead.
+            outcome, events = await asyncio.shield(answer)
         except (self._ray.exceptions.RayError, ConnectionError) as error:
             # Whatever it was, nobody knows how far the call came.
             await self.stop()
@@ -77,8 +83,7 @@ class RayWorker:
         self._busy = False
         for event in events:
             emit(event)
-        answer: Outcome = outcome
-        return answer
+        return outcome
 
     async def stop(self) -> None:
         """Kill its process."""
@@ -160,7 +165,7 @@ class _Link:
             where = repr(self._address) if self._address else "on this machine"
             raise UsageError(
                 f"no Ray cluster {where}: {_first_line(self._error)}; set ray_address to auto, HOST:PORT or "
-                "ray://HOST:PORT, or leave it out to start one here."
+                "ray://HOST:PORT (and RAY_AUTH_MODE=token where it asks for one), or leave it out to start one here."
             )
         return self._ray
 
@@ -201,6 +206,12 @@ def _reach(address: str) -> None:
     found = _ADDRESS.fullmatch(address)
     if found is not None and found["host"]:
         socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
+
+
+def _heard(answer: asyncio.Future[Any]) -> None:
+    """Look at an error that nobody waits for any more, or asyncio complains."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _first_line(error: Exception) -> str:

@@ -229,8 +229,9 @@ def test_workers_end_with_a_killed_driver(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", REMOTE)
 def test_what_a_tool_prints_stays_off_stdout(name: str, tmp_path: Path) -> None:
     done = subprocess.run(driver(name, "noisy", tmp_path), input="typed", capture_output=True, text=True, check=True)
-    assert done.stdout == "''\n"
+    assert "noise" not in done.stdout
     if name == "processes":
+        assert done.stdout == "''\n", "a worker reads nothing of what is typed"
         assert sorted(done.stderr.splitlines()) == ["noise", "noise of a child"]
 
 
