@@ -12,7 +12,8 @@
     ├── ToolError                        1    a tool could not do its work
     │   ├── ArgumentsInvalid             1    arguments break the tool's schema; says how to mend them
     │   ├── ToolRetry                    1    the tool asks to be called again, and says why
-    │   └── ToolTimeout                  1    the tool ran past its time
+    │   ├── ToolTimeout                  1    the tool ran past its time
+    │   └── WorkerDied                   1    the process that ran the tool ended before the tool did
     ├── PolicyDenied                     3    a rule forbids the call
     ├── BudgetSpent                      4    the next call could cross --max-cost or --max-tokens
     │   └── DeadlinePassed               4    --deadline is over
@@ -138,6 +139,13 @@ class ToolTimeout(ToolError):
     """Raised when a tool runs past its time."""
 
     code = "tool_timeout"
+    retryable = True
+
+
+class WorkerDied(ToolError):
+    """Raised when the process that runs a tool ends before the call does; an effect may have happened."""
+
+    code = "worker_died"
     retryable = True
 
 

@@ -34,6 +34,10 @@ Handler: TypeAlias = Callable[[Step, Ctx], Awaitable[StepResult]]
 """One floor of the pipeline. Returns failures as values; raises only when cancelled."""
 
 
+Begin: TypeAlias = Callable[[], Awaitable[None]]
+"""Writes that an effect begins, and starts the clock of the call."""
+
+
 MAYBE = "maybe: "
 """Begins what a tool's check only doubts: worth one more try of the planner, no reason against the plan."""
 
@@ -213,10 +217,24 @@ class Recall(Protocol):
 
 
 class Executor(Protocol):
-    """Where the body of a call runs: in this process, in a pool, on other machines."""
+    """Where the bodies of tool calls run: in this process, in a pool, on other machines.
 
-    async def run(self, call: Callable[[], Awaitable[Any]], step: Step) -> Any:
-        """Run ``call`` for ``step`` and return its value; the caller keeps time and cancels."""
+    What it is given is data, never a closure: the step (tool, resolved arguments, key, effect) and the workspace.
+    Recording, guarding, budgets and the clock stay with the caller.
+    """
+
+    async def run(self, step: Step, ctx: Ctx, begin: Begin) -> Any:
+        """Await ``begin`` once, when nothing but the call itself is left to wait for; then make it, return its value.
+
+        Cancelling ends the work itself where it runs in another process. Raises what the tool raised, with its code;
+        WorkerDied when its process ended first, which says nothing about whether an effect has happened.
+        """
+
+    def where(self, tool: str) -> str:
+        """Say for a person where the calls of ``tool`` run, and why there."""
+
+    def close(self) -> None:
+        """End every process that was started for it; it is not used again."""
 
 
 class Sink(Protocol):

@@ -78,6 +78,12 @@ class Settings(Frozen):
     concurrency: Annotated[int, Field(gt=0, le=1024)] = 16
     limit: dict[str, Annotated[int, Field(gt=0)]] = {}
     """Calls at once, by the name of a tool or of a resource that tools declare."""
+    executor: Literal["inprocess", "processes", "ray"] = "inprocess"
+    """Where tools run: in this process, in worker processes (for tools that compute), on a Ray cluster."""
+    workers: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Most workers of ``processes`` and ``ray``; 0 takes the cores of the machine or the CPUs of the cluster."""
+    ray_address: str = ""
+    """Ray cluster: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``; empty starts one on this machine."""
     memory: bool = True
     """Recall earlier tasks and learn from this one."""
     flush: bool = False

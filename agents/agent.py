@@ -16,8 +16,10 @@ from ..settings import Settings
 from ..settings import load as load_settings
 from ..steps import Assumption, Limits, Plan, RunResult
 from ..tools.langchain import LangChainTool, is_langchain
+from ..tools.registry import Registry
 from ..tools.spec import tool as as_tool
 from .diff import Replay
+from .executors.choose import executor_for
 from .forecast import Forecast, forecast
 from .phases import Progress
 from .portal import run_sync
@@ -76,6 +78,14 @@ class Agent:
     def settings(self) -> Settings:
         """The settings in force."""
         return self._settings
+
+    def where(self, tool: str) -> str:
+        """Say where the calls of ``tool`` run under the executor of the settings, and why; starts nothing.
+
+        Raises UnknownName for a tool that the agent does not have.
+        """
+        registry = Registry(self._tools)
+        return executor_for(self._settings, registry).where(registry.get(tool).spec.name)
 
     async def __aenter__(self) -> Agent:
         """Open the database for several runs."""

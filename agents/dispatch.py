@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import anyio
 
-from ..errors import ModelUnavailable, ShuntyardError, ToolTimeout
+from ..errors import InDoubt, ModelUnavailable, ShuntyardError, ToolTimeout, WorkerDied
 from ..messages import Completion, ModelRequest
-from ..protocols import Ctx, Executor, Handler, Model, Toolset
+from ..protocols import Ctx, Executor, Handler, Model
 from ..steps import Effect, Failure, Label, Step, StepResult
 
 MODEL_TIMEOUT = 900.0
@@ -27,8 +27,13 @@ class Models(Protocol):
         """Open ``name``."""
 
 
-def dispatch(toolset: Toolset, models: Models, executor: Executor) -> Handler:
-    """Return the handler that calls. Time-outs hold for the call alone, not for the guard's questions."""
+def dispatch(models: Models, executor: Executor) -> Handler:
+    """Return the handler that calls.
+
+    Time-outs hold for the call alone, not for the guard's questions nor for the wait for a free worker. A read
+    or an idempotent effect whose worker died is a failure that may be tried again; any other effect is in doubt,
+    because it may have happened.
+    """
 
     async def handle(step: Step, ctx: Ctx) -> StepResult:
         started, clock = time.time(), time.perf_counter()
@@ -36,9 +41,11 @@ def dispatch(toolset: Toolset, models: Models, executor: Executor) -> Handler:
             if step.request is not None:
                 result = await _ask(step, models)
             else:
-                value = await _call(step, ctx, toolset, executor)
+                value = await _call(step, ctx, executor)
                 label = Label(sources=("tool",), tools=(step.name,))
                 return StepResult(value=value, label=label, started=started, seconds=time.perf_counter() - clock)
+        except InDoubt as error:
+            result = StepResult(status="doubt", failure=failure_of(error, step.name))
         except Exception as error:
             result = StepResult(status="failed", failure=failure_of(error, step.name))
         return result.model_copy(update={"started": started, "seconds": time.perf_counter() - clock})
@@ -76,13 +83,35 @@ async def _heard(model: Model, request: ModelRequest, on_text: Callable[[str], N
     raise ModelUnavailable(f"{model.info.name!r} began to answer and then said nothing for {STALL:g} s.")
 
 
-async def _call(step: Step, ctx: Ctx, toolset: Toolset, executor: Executor) -> Any:
-    if step.effect is not Effect.READ:
-        await step.before_effect()
-    limit = anyio.CancelScope() if step.timeout is None else anyio.move_on_after(step.timeout)
-    with limit, suppress(TimeoutError):
-        return await executor.run(lambda: toolset.call(step, ctx), step)
+async def _call(step: Step, ctx: Ctx, executor: Executor) -> Any:
+    begun = False
+    limit = anyio.CancelScope()
+
+    async def begin() -> None:
+        nonlocal begun
+        if step.effect is not Effect.READ:
+            await step.before_effect()
+        begun = True
+        if step.timeout is not None:
+            limit.deadline = anyio.current_time() + step.timeout
+
+    try:
+        with limit, suppress(TimeoutError):
+            return await executor.run(step, ctx, begin)
+    except WorkerDied as error:
+        if begun and step.effect is not Effect.READ and not step.idempotent:
+            raise _in_doubt(step, error) from error
+        raise
     raise ToolTimeout(f"{step.name} ran past its {step.timeout or 0:g} s; ask for less, or raise the node's timeout.")
+
+
+def _in_doubt(step: Step, error: WorkerDied) -> InDoubt:
+    path, run = step.key.path, step.key.run
+    return InDoubt(
+        f"node {path!r} began its effect, and whether it happened is not known: {error.message} Look, then run: "
+        f"shuntyard resume {run} --assume {path}=done or --assume {path}=not-done",
+        ids={"run": run, "node": path},
+    )
 
 
 def failure_of(error: Exception, name: str) -> Failure:

@@ -4,7 +4,7 @@
 
 ``record`` (memory) replays what is finished and commits what comes back; ``guard`` decides whether the
 call may happen; ``budget`` (router) places model calls, reserves their worst case and settles it;
-``dispatch`` calls the tool or the model.
+``dispatch`` calls the model, or the tool where the executor of the rooms runs it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from collections.abc import Mapping
 
 from ..guard.gate import guarded
 from ..memory.journal import recorded
-from ..protocols import Approver, Executor, Handler
+from ..protocols import Approver, Handler
 from ..router.budget import budgeted
 from .dispatch import dispatch
-from .executors.inprocess import InProcess
 from .rooms import Rooms
 
 
@@ -27,7 +26,6 @@ def pipeline(
     approver: Approver | None = None,
     assume: Mapping[str, str] | None = None,
     retry_failed: bool = False,
-    executor: Executor | None = None,
 ) -> Handler:
     """Return the handler of one run.
 
@@ -50,5 +48,4 @@ def pipeline(
         fallback=rooms.settings.fallback,
         costs={name: spec.cost for name, spec in rooms.specs.items() if spec.cost},
     )
-    call = dispatch(rooms.tools, rooms.catalogue, executor or InProcess())
-    return record(guard(budget(call)))
+    return record(guard(budget(dispatch(rooms.catalogue, rooms.executor))))

@@ -19,7 +19,7 @@ from ..memory.store import Store
 from ..messages import ModelInfo, Role
 from ..planner.outcomes import summary
 from ..plugins import load
-from ..protocols import Embedder, Emit, Model, ModelSource, Tool
+from ..protocols import Embedder, Emit, Executor, Model, ModelSource, Tool
 from ..router.catalogue import Catalogue
 from ..router.choose import choose
 from ..router.source import RemoteSource
@@ -29,6 +29,7 @@ from ..steps import Decision, Limits, ToolSpec
 from ..tools.builtin import builtin_tools
 from ..tools.load import load_tools
 from ..tools.registry import Registry
+from .executors.choose import executor_for
 
 
 class GivenSource:
@@ -59,6 +60,7 @@ class Rooms:
     workspace: Path
     tools: Registry
     specs: Mapping[str, ToolSpec]
+    executor: Executor
     catalogue: Catalogue
     gate: PolicyGate
     redactor: Redactor
@@ -83,7 +85,8 @@ class Rooms:
         return decision, next(info for info in infos if info.name == decision.model)
 
     def close(self) -> None:
-        """Close the database; running engines go on, they belong to nobody's process."""
+        """End the executor's workers and close the database; running engines go on, they are nobody's children."""
+        self.executor.close()
         if self.memory is not None:
             self.memory.close()
         self.store.close()
@@ -94,7 +97,7 @@ def open_rooms(
 ) -> Rooms:
     """Open the database and join the rooms; the caller closes them.
 
-    Raises StoreError for the database and UsageError for tools or a workspace that cannot be used.
+    Raises StoreError for the database and UsageError for tools, an executor or a workspace that cannot be used.
     """
     workspace = settings.workspace.expanduser()
     if not workspace.is_dir():
@@ -106,6 +109,7 @@ def open_rooms(
     if models:
         sources.insert(0, GivenSource(models))
     redactor = Redactor()
+    executor = executor_for(settings, registry)
     store = Store.open(home(settings), flush=settings.flush)
     workspace = workspace.resolve()
     return Rooms(
@@ -113,6 +117,7 @@ def open_rooms(
         workspace=workspace,
         tools=registry,
         specs=specs,
+        executor=executor,
         catalogue=Catalogue(sources),
         gate=PolicyGate(rules_from(settings), workspace=workspace),
         redactor=redactor,

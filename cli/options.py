@@ -60,10 +60,14 @@ class ToolOptions(Options):
         list[str] | None,
         typer.Option("--tools", metavar="FILE.py|MODULE", help="Add the @tool functions of a file or module."),
     ] = None
+    executor: Annotated[
+        str | None,
+        typer.Option("--executor", metavar="inprocess|processes|ray", help="Where tools run."),
+    ] = None
 
     def overrides(self) -> dict[str, Any]:
         """As the base; ``--tools`` adds to the tools of the settings file."""
-        return {**Options.overrides(self), "tools": _added("tools", self.tools)}
+        return {**Options.overrides(self), "tools": _added("tools", self.tools), "executor": self.executor}
 
 
 @dataclass(frozen=True, slots=True)

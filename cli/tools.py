@@ -25,9 +25,13 @@ def tools(
     """List the tools that plans can use, or show one with its parameters."""
     if action == "show" and not name:
         raise UsageError("which tool? Write: shuntyard tools show NAME.")
+    from ..agents.executors import executor_for
     from ..agents.rooms import gather_tools
+    from ..tools.registry import Registry
 
-    specs = {tool.spec.name: tool.spec for tool in gather_tools(options.settings(), (), builtin=True)}
+    settings = options.settings()
+    registry = Registry(gather_tools(settings, (), builtin=True))
+    specs = {spec.name: spec for spec in registry.specs()}
     if action == "list":
         return _list(list(specs.values()), as_json=options.json)
     if name not in specs:
@@ -35,7 +39,8 @@ def tools(
     if options.json:
         out.result_json(specs[name].model_dump(mode="json"))
     else:
-        out.result("\n".join(describe(specs[name])))
+        where = executor_for(settings, registry).where(name)
+        out.result("\n".join([*describe(specs[name]), f"runs {where}"]))
     return 0
 
 

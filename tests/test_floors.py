@@ -18,6 +18,7 @@ HOMES = {
     "litellm": ("router/remote.py",),
     "networkx": ("planner/dag.py",),
     "onnxruntime": ("serving/embed.py",),
+    "ray": ("agents/executors/ray.py",),
     "rich": ("cli/", "agents/board.py", "agents/live.py"),
     "sqlalchemy": ("memory/",),
     "tokenizers": ("serving/embed.py",),

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("litellm", "chromadb", "langgraph", "sqlalchemy", "xllamacpp", "networkx", "duckdb", "onnxruntime", "rich")
+HEAVY = (
+    "litellm", "chromadb", "langgraph", "sqlalchemy", "xllamacpp", "networkx", "duckdb", "onnxruntime", "ray", "rich",
+)  # fmt: skip
 ROOMS = ("agents", "benchmarks", "cli", "evals", "guard", "memory", "planner", "router", "serving", "tools")
 HELP_SECONDS = 0.3
 

@@ -14,6 +14,9 @@ from ..protocols import Tool
 from .langchain import LangChainTool, is_langchain
 from .spec import FunctionTool
 
+_PREFIX = "shuntyard_tools_"
+"""Begins the module names of tools files, which no import finds."""
+
 
 def load_tools(source: str) -> list[Tool]:
     """Return the tools of ``FILE.py`` or ``pkg.module``, ours and LangChain's, in the order they are written.
@@ -21,7 +24,7 @@ def load_tools(source: str) -> list[Tool]:
     Runs the file or imports the module: name only code you trust. Raises UsageError when it is not
     there, does not run, or has no tools.
     """
-    module = _from_file(source) if source.endswith(".py") or "/" in source else _from_module(source)
+    module = load_module(source)
     tools: dict[int, Tool] = {}
     for item in vars(module).values():
         if isinstance(item, FunctionTool | LangChainTool):
@@ -33,11 +36,21 @@ def load_tools(source: str) -> list[Tool]:
     return list(tools.values())
 
 
+def load_module(source: str) -> ModuleType:
+    """Run ``FILE.py`` or import ``pkg.module``. Raises UsageError when it is not there or does not run."""
+    return _from_file(source) if source.endswith(".py") or "/" in source else _from_module(source)
+
+
+def source_of(module: ModuleType) -> str:
+    """Return what ``load_module`` gets ``module`` from in another process: its file for a tools file, else its name."""
+    return str(module.__file__) if module.__name__.startswith(_PREFIX) else module.__name__
+
+
 def _from_file(source: str) -> ModuleType:
     path = Path(source).expanduser().absolute()
     if not path.is_file():
         raise UsageError(f"there is no tools file {source!r}; check the path.")
-    name = f"shuntyard_tools_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = f"{_PREFIX}{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{source!r} is not a Python file; name a .py file or a module.")

@@ -50,13 +50,17 @@ class ToolOptions(TypedDict, total=False):
     batches: str
     """Parameter that takes one value or a list of them, for which the result is the list of results."""
     check: Check
+    cpu: bool
+    """True: it computes, so executors with workers run it in one, also when it is ``async``. False: it stays in
+    the process of the run. Default: plain functions go, ``async`` ones stay, because they wait."""
 
 
 class FunctionTool(Generic[P, R]):
     """A function with a ``ToolSpec``; calling the object calls the function as it was written.
 
     Sync functions run in a worker thread that is left behind when the call is cancelled: give
-    long ones a ``timeout`` and write them so that a late end does no harm.
+    long ones a ``timeout`` and write them so that a late end does no harm, or run them in worker
+    processes, which end with the call (``executor = "processes"``).
     """
 
     def __init__(self, function: Callable[P, R], **options: Unpack[ToolOptions]) -> None:
@@ -72,7 +76,9 @@ class FunctionTool(Generic[P, R]):
         batches = options.get("batches", "")
         if batches and batches not in self.signature.parameters["properties"]:
             raise UsageError(f"tool {name!r}: batches names {batches!r}, which is no parameter; correct it.")
-        chosen: dict[str, Any] = {key: value for key, value in options.items() if key not in ("name", "check", "cost")}
+        chosen: dict[str, Any] = {
+            key: value for key, value in options.items() if key not in ("name", "check", "cost", "cpu")
+        }
         self._spec = ToolSpec(
             name=name,
             description=self.signature.description,
@@ -83,6 +89,7 @@ class FunctionTool(Generic[P, R]):
         )
         self._check = options.get("check")
         self._awaited = inspect.iscoroutinefunction(function)
+        self.cpu = options.get("cpu", not self._awaited)
         functools.update_wrapper(self, function)
 
     @property

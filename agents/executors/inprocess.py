@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ...protocols import Begin, Ctx, Toolset
 from ...steps import Step
 
 
 class InProcess:
-    """The default executor: no hand-over, no copy. Blocking tools bring their own threads."""
+    """The default executor: no hand-over, no copy, no queue.
 
-    async def run(self, call: Callable[[], Awaitable[Any]], step: Step) -> Any:
-        """Await ``call``."""
-        return await call()
+    Blocking tools bring their own threads; one that is cancelled or out of time leaves its thread behind.
+    """
+
+    def __init__(self, toolset: Toolset) -> None:
+        """Call the tools of ``toolset``."""
+        self._toolset = toolset
+
+    async def run(self, step: Step, ctx: Ctx, begin: Begin) -> Any:
+        """Begin and call."""
+        await begin()
+        return await self._toolset.call(step, ctx)
+
+    def where(self, tool: str) -> str:
+        """Every tool runs here."""
+        return "in this process"
+
+    def close(self) -> None:
+        """Nothing was started."""

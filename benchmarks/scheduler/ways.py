@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ...agents.dispatch import dispatch
-from ...agents.executors.inprocess import InProcess
 from ...agents.pipeline import pipeline
 from ...agents.rooms import Rooms, open_rooms
 from ...agents.run import Tally, emitter
@@ -129,7 +128,7 @@ def _unrecorded(rooms: Rooms) -> Handler:
     """The pipeline without its journal."""
     guard = guarded(rooms.gate, rooms.specs, rooms.approvals, redact=rooms.redactor.text)
     budget = budgeted(rooms.catalogue, rooms.ledger)
-    return guard(budget(dispatch(rooms.tools, rooms.catalogue, InProcess())))
+    return guard(budget(dispatch(rooms.catalogue, rooms.executor)))
 
 
 def _recorded(rooms: Rooms, plan: Plan) -> tuple[str, Handler]:

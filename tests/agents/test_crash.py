@@ -1,4 +1,4 @@
-"""kill -9 and Ctrl-C at every phase of a run; then resume: nothing twice, nothing lost."""
+"""kill -9 and Ctrl-C at every phase of a run, on every executor; then resume: nothing twice, nothing lost."""
 
 import json
 import os
@@ -9,18 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from executor_parts import EXECUTORS, ON_RAY, all_gone
 
 PROGRAM = Path(__file__).with_name("crashing.py")
+HOW = ("kill", "interrupt")
+LOCAL = ["inprocess", "processes"]
+CASES = [
+    *[(where, point, how) for where in LOCAL for point in ("compile", "tool", "join", "idempotent") for how in HOW],
+    *[pytest.param("ray", point, "kill", marks=ON_RAY) for point in ("tool", "idempotent")],
+    pytest.param("ray", "tool", "interrupt", marks=ON_RAY),
+]
 UNDISTURBED = {"n1": ["done", 10], "n2": ["done", 32], "n3": ["done", 42], "n4": ["done", "stored 42"]}
 
 
-def program(point: str, folder: Path, *more: str, by_sigint: bool = False) -> subprocess.CompletedProcess[str]:
+def program(
+    point: str, folder: Path, executor: str, *more: str, by_sigint: bool = False
+) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONSAFEPATH": "1"}
     if by_sigint:
         env["BY_SIGINT"] = "1"
     return subprocess.run(
-        [sys.executable, str(PROGRAM), point, str(folder), *more],
-        capture_output=True, text=True, env=env, timeout=100,
+        [sys.executable, str(PROGRAM), point, str(folder), executor, *more],
+        capture_output=True, text=True, env=env, timeout=250,
     )  # fmt: skip
 
 
@@ -39,39 +49,42 @@ def calls(folder: Path) -> list[str]:
     return sorted((folder / "log").read_text().split("\n")[:-1])
 
 
-@pytest.mark.parametrize("by_sigint", [False, True], ids=["kill", "interrupt"])
-@pytest.mark.parametrize("point", ["compile", "tool", "join", "idempotent"])
-def test_resume_finishes_what_a_crash_left(point: str, by_sigint: bool, tmp_path: Path) -> None:
-    crashed = program(point, tmp_path, by_sigint=by_sigint)
+@pytest.mark.parametrize(("executor", "point", "how"), CASES)
+def test_resume_finishes_what_a_crash_left(executor: str, point: str, how: str, tmp_path: Path) -> None:
+    by_sigint = how == "interrupt"
+    crashed = program(point, tmp_path, executor, by_sigint=by_sigint)
     assert crashed.returncode != 0
-    result = read(program(point, tmp_path, only_run(tmp_path)))
+    result = read(program(point, tmp_path, executor, only_run(tmp_path)))
     assert result["status"] == "done"
     assert result["values"] == UNDISTURBED
     expected = ["add", "measure a", "measure b", "store"]
-    if point == "idempotent" and not by_sigint:
+    if point == "idempotent" and (not by_sigint or executor != "inprocess"):
         expected.append("store")
     made = calls(tmp_path)
-    if by_sigint and point == "tool":
+    if by_sigint and point == "tool" and executor == "inprocess":
         # The interrupted read's thread may end after the run did; its result is not on record.
         made = sorted(set(made))
     assert made == expected
+    assert all_gone([int(pid) for pid in (tmp_path / "workers").read_text().split()], 10)
 
 
-def test_an_effect_in_doubt_waits_for_a_person(tmp_path: Path) -> None:
-    assert program("effect", tmp_path).returncode != 0
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_an_effect_in_doubt_waits_for_a_person(executor: str, tmp_path: Path) -> None:
+    assert program("effect", tmp_path, executor).returncode != 0
     run = only_run(tmp_path)
-    doubtful = read(program("effect", tmp_path, run))
+    doubtful = read(program("effect", tmp_path, executor, run))
     assert (doubtful["status"], doubtful["exit_code"]) == ("doubt", 5)
     assert "n4" in doubtful["failure"] and "--assume" in doubtful["failure"]
     assert calls(tmp_path).count("store") == 1
 
-    assumed = read(program("effect", tmp_path, run, "n4=done"))
+    assumed = read(program("effect", tmp_path, executor, run, "n4=done"))
     assert assumed["status"] == "done"
     assert calls(tmp_path).count("store") == 1
 
 
-def test_an_effect_assumed_not_done_runs_again(tmp_path: Path) -> None:
-    assert program("effect", tmp_path).returncode != 0
-    result = read(program("effect", tmp_path, only_run(tmp_path), "n4=not-done"))
+@pytest.mark.parametrize("executor", LOCAL)
+def test_an_effect_assumed_not_done_runs_again(executor: str, tmp_path: Path) -> None:
+    assert program("effect", tmp_path, executor).returncode != 0
+    result = read(program("effect", tmp_path, executor, only_run(tmp_path), "n4=not-done"))
     assert (result["status"], result["values"]) == ("done", UNDISTURBED)
     assert calls(tmp_path).count("store") == 2

@@ -38,6 +38,7 @@ def test_no_arguments_show_the_help_and_are_an_error(call: Call) -> None:
         (["run", "x", "--limit", "qery=2"], "unknown tool or resource 'qery'; did you mean query"),
         (["resume", "last", "--assume", "n2=maybe"], "PATH=failed"),
         (["run", "x", "--deadline", "nan"], "--deadline"),
+        (["run", "x", "--executor", "threads"], "'inprocess', 'processes' or 'ray'"),
         (["run", "x", "--workspace", "nowhere"], "the workspace 'nowhere' does not exist"),
         (["run", "x", "-w", "file.txt"], "is not a folder"),
         (["run", "x", "--plan", "none.json"], "the plan 'none.json' cannot be read"),

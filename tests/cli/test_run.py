@@ -156,6 +156,11 @@ def test_own_tools_and_their_prints_stay_off_stdout(call: Call, serve: Serve, fo
     assert "noise" in done.err
     listed = call("tools", "--tools", "mine.py", "--json").json
     assert "shout" in [spec["name"] for spec in listed]
+    shown = call("tools", "show", "shout", "--tools", "mine.py", "--executor", "processes").out
+    assert shown.endswith("runs in a worker process\n")
+    serve(['1. shout(text="hey")\n', "ANSWER: HEY"])
+    done = call("run", "shout hey", "--tools", "mine.py", "--executor", "processes", "--no-memory")
+    assert (done.code, done.out) == (0, "HEY\n"), done
 
 
 def test_plan_prints_the_dag_and_runs_nothing(call: Call, serve: Serve, folder: Path) -> None:
