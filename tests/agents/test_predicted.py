@@ -64,7 +64,7 @@ async def test_a_run_keeps_what_was_expected_of_it_and_what_it_took(settings: Se
 async def test_a_resumed_run_keeps_the_first_guess_and_adds_up_what_its_parts_took(settings: Settings) -> None:
     plan = PLAN + '4. write_file(path="sum.txt", content=$3)\n'
     agent = Agent(settings=settings, model=model(plan), tools=[weigh])
-    stopped = await agent.run("weigh both parcels into sum.txt")
+    stopped = await agent.run("weigh both parcels and write the sum into sum.txt")
     assert stopped.status == "waiting" and stopped.predicted is not None
     async with agent._opened(()) as rooms:
         assert rooms.runs.took(stopped.run).calls == 3
