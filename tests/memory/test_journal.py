@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from shuntyard.errors import UsageError
+from shuntyard.memory import values
 from shuntyard.memory.journal import SqlJournal, recorded
 from shuntyard.memory.ledger import SqlLedger
 from shuntyard.memory.runs import Runs
@@ -219,13 +220,14 @@ async def test_an_effect_cancelled_before_it_began_is_not_in_doubt(store: Store,
     assert (await again(store, run, Callee())(effect, ctx)).ok
 
 
-async def test_settlements_are_written_with_the_result(store: Store, run: str, ctx: Ctx) -> None:
+@pytest.mark.parametrize("value", [1, "x" * values.BIG], ids=["small", "big"])
+async def test_settlements_are_written_with_the_result(store: Store, run: str, ctx: Ctx, value: str | int) -> None:
     ledger = SqlLedger(store)
     reservation = await ledger.reserve(StepKey(run, 0, "n1"), Amount(Decimal(1), 1000), lambda total: None)
 
     async def spend(step: Step) -> StepResult:
         settled = Settlement(reservation=reservation, cost=Decimal("0.0000375"), tokens=7)
-        return StepResult(settlements=(settled,))
+        return StepResult(value=value, settlements=(settled,))
 
     await again(store, run, Callee(spend))(step(run), ctx)
     assert await ledger.spent(run) == Amount(Decimal("0.0000375"), 7)
