@@ -127,10 +127,12 @@ def _grammar(*, offer: bool) -> str:
 
 
 def _numbered(numbers: str) -> str:
-    """A grammar of answers in which every run of digits is one of ``numbers``."""
+    """A grammar of answers in which every run of digits is one of ``numbers``; none is put together from several."""
     return (
         'root ::= "ANSWER: " line ( "\\n" line ){0,40}\n'
-        "line ::= ( number? [^0-9\\n\\r] )+ number? | number\n"
+        "line ::= ( other | number after )+ ( number [,.]? )? | number [,.]?\n"
+        "other ::= [^0-9\\n\\r]\n"
+        "after ::= [^0-9,.\\n\\r] | [,.] [^0-9\\n\\r]\n"
         f"number ::= {numbers}\n"
     )
 

@@ -13,6 +13,8 @@ from itertools import chain, permutations
 from typing import Any
 
 _NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?")
+_CHAIN = re.compile(r"\d+(?:,\d+)+")
+"""A number with commas, or what only looks like one (``3,9,6``)."""
 _COUNTED = 12
 """Whole numbers up to this may number or count the items of an answer."""
 _FEW = 10
@@ -26,7 +28,9 @@ class Numbers:
 
     def __init__(self, sources: Iterable[Any]) -> None:
         """Collect the numbers of ``sources``: JSON data or texts; a list also gives its length."""
-        self.written = tuple(dict.fromkeys(text for source in sources for text in _numbers(source)))
+        kept = list(sources)
+        self.written = tuple(dict.fromkeys(text for source in kept for text in _numbers(source)))
+        self._chains = {run for source in kept for text in _texts(source) for run in _CHAIN.findall(text)}
         self.values = tuple(dict.fromkeys(_value(text)[0] for text in self.written))
 
     def strangers(self, answer: str) -> tuple[str, ...]:
@@ -34,8 +38,9 @@ class Numbers:
 
         Where the sources have few numbers, what two of them make counts as theirs.
         """
+        odd = [run for run in _CHAIN.findall(answer) if not _NUMBER.fullmatch(run) and run not in self._chains]
         found = dict.fromkeys(match[0] for match in _NUMBER.finditer(answer))
-        return tuple(text for text in found if not self._holds(*_value(text)))
+        return (*dict.fromkeys(odd), *(text for text in found if not self._holds(*_value(text))))
 
     def grammar(self) -> str:
         """GBNF of an expression that writes one of the numbers, or "" when they are too many."""
@@ -92,6 +97,17 @@ def _numbers(value: Any) -> Iterator[str]:
         yield str(len(value))
         for item in value:
             yield from _numbers(item)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
 
 
 def _value(text: str) -> tuple[Decimal, int]:
