@@ -43,7 +43,10 @@ class Numbers:
         return (*dict.fromkeys(odd), *(text for text in found if not self._holds(*_value(text))))
 
     def grammar(self) -> str:
-        """GBNF of an expression that writes one of the numbers, or "" when they are too many."""
+        """GBNF rules: ``number`` is one of them with what follows it, ``last`` one that ends a line; "" for too many.
+
+        A small number is not followed by a comma: "3, 9, 6" is how a model gets around that it may not say 3,96.
+        """
         ways: dict[str, None] = {}
         for text in self.written:
             value, places = _value(text)
@@ -51,8 +54,14 @@ class Numbers:
             ways.update(dict.fromkeys(f"{value:.{fewer}f}" for fewer in range(min(places, 3))))
             if value >= 1000:
                 ways[f"{value:,}"] = None
-        ways.update(dict.fromkeys(str(number) for number in range(_COUNTED + 1)))
-        return " | ".join(f'"{text}"' for text in ways) if len(ways) <= _MOST else ""
+        small = {str(number): None for number in range(_COUNTED + 1)}
+        if len(ways) > _MOST:
+            return ""
+        large = _either(text for text in ways if text not in small) or _either(small)
+        return (
+            'number ::= small ( [^0-9,.\\n\\r] | "." [^0-9\\n\\r] ) | large ( [^0-9,.\\n\\r] | [,.] [^0-9\\n\\r] )\n'
+            f"last ::= small | large\nsmall ::= {_either(small)}\nlarge ::= {large}\n"
+        )
 
     def _holds(self, said: Decimal, places: int) -> bool:
         if places == 0 and said <= _COUNTED:
@@ -62,6 +71,10 @@ class Numbers:
         if len(self.values) <= _FEW:
             known = chain(known, _worked_out(self.values))
         return any(abs(said - each) <= room for each in known)
+
+
+def _either(texts: Iterable[str]) -> str:
+    return " | ".join(f'"{text}"' for text in texts)
 
 
 def _scaled(value: Decimal) -> Iterator[Decimal]:
