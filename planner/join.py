@@ -87,8 +87,9 @@ def _numbers(task: str, plan: Plan, results: Mapping[str, StepResult]) -> Number
 async def _true(model: Model, messages: tuple[Message, ...], answer: str, numbers: Numbers) -> str:
     """Return ``answer`` without the numbers that it made up, asked for again; what stays is marked."""
     wrong = ", ".join(numbers.strangers(answer))
-    told = f"{wrong} stands in no result. Write the answer again and copy every number from the RESULTS."
-    again = (*messages, Message(role="assistant", content=f"ANSWER: {answer}"), Message(role="user", content=told))
+    told = f"{wrong} stands in no result: copy every number from the RESULTS, and end with a full stop."
+    # The wrong answer itself is not shown: a small model says it again.
+    again = (*messages[:-1], Message(role="user", content=f"{messages[-1].content}\n{told}"))
     grammar = _numbered(numbers.grammar()) if numbers.grammar() else _grammar(offer=False)
     try:
         completion = await model.complete(_request(again, grammar))
@@ -128,11 +129,11 @@ def _grammar(*, offer: bool) -> str:
 
 
 def _numbered(numbers: str) -> str:
-    """A grammar of answers in which every run of digits is one of ``numbers``."""
+    """A grammar of answers in which every run of digits is one of ``numbers``, given as rules."""
     return (
         'root ::= "ANSWER: " line ( "\\n" line ){0,40}\n'
-        "line ::= ( number? [^0-9\\n\\r] )+ number? | number\n"
-        f"number ::= {numbers}\n"
+        'line ::= ( [^0-9\\n\\r] | number )+ ( last "."? )? | last "."?\n'
+        f"{numbers}"
     )
 
 

@@ -13,6 +13,8 @@ from itertools import chain, permutations
 from typing import Any
 
 _NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?")
+_CHAIN = re.compile(r"\d+(?:,\d+)+")
+"""A number with commas, or what only looks like one (``3,9,6``)."""
 _COUNTED = 12
 """Whole numbers up to this may number or count the items of an answer."""
 _FEW = 10
@@ -26,7 +28,9 @@ class Numbers:
 
     def __init__(self, sources: Iterable[Any]) -> None:
         """Collect the numbers of ``sources``: JSON data or texts; a list also gives its length."""
-        self.written = tuple(dict.fromkeys(text for source in sources for text in _numbers(source)))
+        kept = list(sources)
+        self.written = tuple(dict.fromkeys(text for source in kept for text in _numbers(source)))
+        self._chains = {run for source in kept for text in _texts(source) for run in _CHAIN.findall(text)}
         self.values = tuple(dict.fromkeys(_value(text)[0] for text in self.written))
 
     def strangers(self, answer: str) -> tuple[str, ...]:
@@ -34,11 +38,15 @@ class Numbers:
 
         Where the sources have few numbers, what two of them make counts as theirs.
         """
+        odd = [run for run in _CHAIN.findall(answer) if not _NUMBER.fullmatch(run) and run not in self._chains]
         found = dict.fromkeys(match[0] for match in _NUMBER.finditer(answer))
-        return tuple(text for text in found if not self._holds(*_value(text)))
+        return (*dict.fromkeys(odd), *(text for text in found if not self._holds(*_value(text))))
 
     def grammar(self) -> str:
-        """GBNF of an expression that writes one of the numbers, or "" when they are too many."""
+        """GBNF rules: ``number`` is one of them with what follows it, ``last`` one that ends a line; "" for too many.
+
+        A small number is not followed by a comma: "3, 9, 6" is how a model gets around that it may not say 3,96.
+        """
         ways: dict[str, None] = {}
         for text in self.written:
             value, places = _value(text)
@@ -46,8 +54,14 @@ class Numbers:
             ways.update(dict.fromkeys(f"{value:.{fewer}f}" for fewer in range(min(places, 3))))
             if value >= 1000:
                 ways[f"{value:,}"] = None
-        ways.update(dict.fromkeys(str(number) for number in range(_COUNTED + 1)))
-        return " | ".join(f'"{text}"' for text in ways) if len(ways) <= _MOST else ""
+        small = {str(number): None for number in range(_COUNTED + 1)}
+        if len(ways) > _MOST:
+            return ""
+        large = _either(text for text in ways if text not in small) or _either(small)
+        return (
+            'number ::= small ( [^0-9,.\\n\\r] | "." [^0-9\\n\\r] ) | large ( [^0-9,.\\n\\r] | [,.] [^0-9\\n\\r] )\n'
+            f"last ::= small | large\nsmall ::= {_either(small)}\nlarge ::= {large}\n"
+        )
 
     def _holds(self, said: Decimal, places: int) -> bool:
         if places == 0 and said <= _COUNTED:
@@ -57,6 +71,10 @@ class Numbers:
         if len(self.values) <= _FEW:
             known = chain(known, _worked_out(self.values))
         return any(abs(said - each) <= room for each in known)
+
+
+def _either(texts: Iterable[str]) -> str:
+    return " | ".join(f'"{text}"' for text in texts)
 
 
 def _scaled(value: Decimal) -> Iterator[Decimal]:
@@ -92,6 +110,17 @@ def _numbers(value: Any) -> Iterator[str]:
         yield str(len(value))
         for item in value:
             yield from _numbers(item)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
 
 
 def _value(text: str) -> tuple[Decimal, int]:

@@ -80,4 +80,4 @@ def test_a_repeated_task_is_recalled_and_saves_planner_tokens(workspace: Path) -
 def test_one_call_at_a_time_comes_to_the_same_sum(workspace: Path) -> None:
     result = outcome(workspace, "run", TASK, "--model", MODEL, "--planner", "react", "--no-memory")
     assert "1334" in result["answer"].replace(",", "")
-    assert result["plan"]["revision"] >= 1
+    assert result["plan"]["nodes"] and all(step["status"] == "done" for step in result["results"].values())

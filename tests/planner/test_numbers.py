@@ -24,6 +24,7 @@ ROWS = {"n1": StepResult(value=[{"file": "a/test_run.py", "lines": 396, "share":
         ("test_run.py has 3,966 lines", ("3,966",)),
         ("12.3 %, or 0.12 of 48,211 bytes (48 kB)", ()),
         ("12.4 % of 48,200 bytes", ("12.4", "48,200")),
+        ("test_run.py has 3,9,6 lines", ("3,9,6",)),
         ("There are 2 of them:\n1. a\n2. b", ()),
         ("no number", ()),
     ],
@@ -38,6 +39,10 @@ def test_texts_lists_keys_and_negatives_give_numbers() -> None:
     assert numbers.strangers("44 and 1,235.6") == ("44", "1,235.6")
     assert Numbers([1e-05]).strangers("0.00001 or 0.00007") == ("0.00007",)
     assert Numbers([15.0]).strangers("15 or 15.00 or 15.1") == ("15.1",)
+
+
+def test_a_list_that_a_result_writes_is_no_number() -> None:
+    assert Numbers([{"codes": "3,9,6"}]).strangers("codes 3,9,6") == ()
 
 
 def test_what_two_of_a_few_numbers_make_is_theirs() -> None:
@@ -65,7 +70,7 @@ async def test_an_answer_with_a_number_of_its_own_is_asked_for_again() -> None:
     joined = await join(model, LINES.task, LINES, ROWS)
     assert joined.answer == "a/test_run.py has 396 lines."
     again = model.requests[1]
-    assert "3,966 stands in no result" in again.messages[-1].content
+    assert "3,966 stands in no result" in again.messages[-1].content and len(again.messages) == 2
     assert again.grammar is not None and '"396"' in again.grammar and "3,966" not in again.grammar
 
 
