@@ -35,7 +35,7 @@ class Trace(Frozen):
 
     passes: tuple[PassTrace, ...] = ()
     renamed: dict[str, str] = {}
-    """Reference to the result of every node that was merged or batched, by the id it had."""
+    """Reference to the result of each node that was merged or batched, by its old id, unless it was left out later."""
 
     @property
     def changes(self) -> tuple[Change, ...]:
