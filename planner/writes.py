@@ -10,6 +10,9 @@ from ..steps import Effect, Node, Plan, ToolSpec
 from .targets import targets
 from .values import parents
 
+_READS = r"\b(?:of|from|in|does|do|has|have|is|are|read|open|show|print|summari[sz]e)\s+(?:the\s+)?(?:file\s+)?[`'\"]?"
+"""What stands before the name of a file that is read."""
+
 
 def merged_writes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
     """Return ``plan`` with every later write of a file taken into its first, whose content becomes a list.
@@ -36,7 +39,7 @@ def merged_writes(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
 
 
 def without_unasked(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> Plan:
-    """Return ``plan`` without writes of a file that its task wants read and the data (``known``) does not have.
+    """Return ``plan`` without writes of a file that its task reads from and the data (``known``) does not have.
 
     To make up the file that a person asks about would hide that it is missing.
     """
@@ -48,6 +51,7 @@ def without_unasked(plan: Plan, specs: Mapping[str, ToolSpec], known: str) -> Pl
         if node.id not in used
         and (place := _place(node, specs.get(node.tool))) is not None
         and place[1] in missing(known) - wanted
+        and re.search(rf"{_READS}{re.escape(place[1])}\b", plan.task, re.IGNORECASE)
     }
     left = tuple(node for node in plan.nodes if node.id not in gone)
     return plan.model_copy(update={"nodes": left}) if gone and left else plan

@@ -68,6 +68,7 @@ def test_a_result_that_nothing_uses_goes_into_the_file() -> None:
         ("Add up the sizes in cellar.csv.", 1),
         ("Put the sum of the sizes into cellar.csv.", 2),
         ("Which sizes does attic.csv have?", 2),
+        ("The sum of the sizes, and cellar.csv with all of them, please.", 2),
     ],
 )
 def test_a_missing_file_that_is_to_be_read_is_not_made_up(task: str, left: int) -> None:
