@@ -29,6 +29,7 @@ app = group("Run evaluations, compare them, and make a report of them.")
 
 REMOTE_AT_ONCE = 8
 RunName = Annotated[str, typer.Argument(help="Id of a run or the beginning of it; a suite's name takes its newest.")]
+RunNames = Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="None takes the newest of each kind.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +199,7 @@ def _setup(options: EvalOptions, suite: Suite, settings: Settings, shown: Displa
 @takes(Options)
 def report(
     options: Options,
-    runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="None takes the newest of each kind.")
-    ] = None,
+    runs: RunNames = None,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the two files go.")] = Path("eval-report"),
 ) -> int:
     """Write a report of runs with tables and plots: one HTML and one Markdown file."""
@@ -220,9 +219,7 @@ def report(
 @takes(Options)
 def export(
     options: Options,
-    runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="None takes the newest of each kind.")
-    ] = None,
+    runs: RunNames = None,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the logs go.")] = Path("logs"),
 ) -> int:
     """Write runs as logs of inspect_ai, for its viewer (`inspect view --log-dir DIR`)."""

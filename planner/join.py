@@ -90,7 +90,8 @@ async def _true(model: Model, messages: tuple[Message, ...], answer: str, number
     told = f"{wrong} stands in no result: copy every number from the RESULTS, and end with a full stop."
     # The wrong answer itself is not shown: a small model says it again.
     again = (*messages[:-1], Message(role="user", content=f"{messages[-1].content}\n{told}"))
-    grammar = _numbered(numbers.grammar()) if numbers.grammar() else _grammar(offer=False)
+    rules = numbers.grammar()
+    grammar = _numbered(rules) if rules else _grammar(offer=False)
     try:
         completion = await model.complete(_request(again, grammar))
         answer = _read(completion.text, offer=False).answer

@@ -7,7 +7,7 @@ in the task, not even rounded, was made up, whatever sentence stands around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import chain, permutations
 from typing import Any
@@ -31,7 +31,7 @@ class Numbers:
         kept = list(sources)
         self.written = tuple(dict.fromkeys(text for source in kept for text in _numbers(source)))
         self._chains = {run for source in kept for text in _texts(source) for run in _CHAIN.findall(text)}
-        self.values = tuple(dict.fromkeys(_value(text)[0] for text in self.written))
+        self.values = dict.fromkeys(_value(text)[0] for text in self.written)
 
     def strangers(self, answer: str) -> tuple[str, ...]:
         """The numbers of ``answer``, as written, that no source has: exactly, rounded, in percent or in thousands.
@@ -64,7 +64,7 @@ class Numbers:
         )
 
     def _holds(self, said: Decimal, places: int) -> bool:
-        if places == 0 and said <= _COUNTED:
+        if said in self.values or (places == 0 and said <= _COUNTED):
             return True
         room = Decimal("0.51").scaleb(-places)
         known: Iterator[Decimal] = (each for value in self.values for each in _scaled(value))
@@ -87,7 +87,7 @@ def _scaled(value: Decimal) -> Iterator[Decimal]:
             yield value.scaleb(-power)
 
 
-def _worked_out(values: Sequence[Decimal]) -> Iterator[Decimal]:
+def _worked_out(values: Iterable[Decimal]) -> Iterator[Decimal]:
     """What two values make: a sum, a difference, a product, a ratio or a share."""
     for first, second in permutations(values, 2):
         yield from (first + second, first - second, first * second)

@@ -37,7 +37,7 @@ _ROOM = 1200
 
 
 class ReactPlanner:
-    """A Planner of single steps: every call of ``step`` returns the plan with one call more, or the answer."""
+    """Decides on single steps: every call of ``step`` returns the plan with one call more, or the answer."""
 
     def __init__(self, specs: Sequence[ToolSpec], *, check: Check | None = None, max_repairs: int = 2) -> None:
         """Step over ``specs``; one object follows one task, and remembers its thoughts."""
