@@ -11,7 +11,7 @@ import anyio
 from ..errors import PlanInvalid
 from ..messages import Message, ModelRequest, Role
 from ..protocols import MAYBE, Model
-from ..steps import Hint, Node, Plan, StepResult, ToolSpec
+from ..steps import Effect, Hint, Node, Plan, StepResult, ToolSpec
 from .grammar import grammar
 from .lines import write
 from .lint import absent, expected, lint
@@ -162,11 +162,15 @@ class LineCompiler:
         return best.plan
 
     def _fitting(self, plan: Plan, task: str) -> list[ToolSpec]:
-        """The tools that speak against a refusal: the task calls them by name, or the reason denies what they are."""
+        """The tools that speak against a refusal: the task calls them by name, or the reason denies what they are.
+
+        Only tools that read: no model is made to plan an effect that it refused.
+        """
         if not plan.refusal or not self._foreign:
             return []
-        names = spoken_of(task, self._list) or denied(plan.refusal, self._list)
-        return [spec for spec in self._list if spec.name in names]
+        reads = [spec for spec in self._list if spec.effect is Effect.READ]
+        names = spoken_of(task, reads) or denied(plan.refusal, reads)
+        return [spec for spec in reads if spec.name in names]
 
     def _rules(self, job: _Task, specs: Sequence[ToolSpec], *, refuse: bool = True) -> str:
         earlier = [int(node.id[1:]) for node in job.kept]

@@ -115,3 +115,10 @@ async def test_a_refusal_is_not_taken_where_the_task_names_a_tool() -> None:
     assert "outside" not in rules and "hotel_rooms" not in rules
     refused = await LineCompiler(ScriptedModel(['outside(reason="no")']), tuple(SPECS.values())).compile("Sing.")
     assert refused.refusal == "no"
+
+
+@pytest.mark.anyio
+async def test_no_model_is_made_to_plan_an_effect_that_it_refused() -> None:
+    spec = SPECS["harbour_tides"].model_copy(update={"effect": Effect.EXTERNAL})
+    refused = await LineCompiler(ScriptedModel(['outside(reason="no")']), (spec,)).compile("The harbour tides, please.")
+    assert refused.refusal == "no"
