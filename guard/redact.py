@@ -48,8 +48,9 @@ _MARKS = (
     *("AIza", "hf_", "npm_", "pypi-", "k_live_", "k_test_", "eyJ", "earer ", "BEARER ", "uthorization", "://"),
 )
 """Every secret but a card number has one of these, whatever stands around it."""
-# A digit first and what may not stand before it after, so that the search skips from digit to digit.
-_CARD_MARK = re.compile(r"[2-6](?<![\d.+\[-].)\d{3}[ -]?\d{4,6}[ -]?\d{4,5}")
+# A digit first and what may not stand before it after, so that the search skips from digit to digit. In JSON the
+# digits of an escaped character may stand there.
+_CARD_MARK = re.compile(r"[2-6](?:(?<![\d.+\[-].)|(?<=\\u[\da-fA-F]{4}.))\d{3}[ -]?\d{4,6}[ -]?\d{4,5}")
 _SHORT = 24
 """Characters up to which the pattern itself is faster than the marks."""
 
