@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 SOURCE ?= wheels
 MARKS ?=
 ARGS ?=
+TIMES ?= 5
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -70,6 +71,11 @@ models: setup
 test: lint models ## Everything that CI checks; MARKS='not model' leaves out the slow part
 	$(BIN)/python -m pytest -c tests/pytest.ini $(if $(MARKS),-m '$(MARKS)') $(ARGS)
 
+search: setup ## Repeat the property tests with new examples; TIMES=20 for longer
+	@for n in $$(seq $(TIMES)); do \
+		$(BIN)/python -m pytest -c tests/pytest.ini -q -m hypothesis --hypothesis-profile=search -x $(ARGS) || exit $$?; \
+	done
+
 examples: setup ## Score examples/tasks.toml on the 1.5B model, the 0.5B beside it
 	@$(pull) qwen2.5-coder-0.5b
 	@$(pull) qwen2.5-coder-1.5b
@@ -77,4 +83,4 @@ examples: setup ## Score examples/tasks.toml on the 1.5B model, the 0.5B beside 
 
 , := ,
 
-.PHONY: help setup demo lint models test examples
+.PHONY: help setup demo lint models test search examples
