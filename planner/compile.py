@@ -12,6 +12,7 @@ from ..errors import PlanInvalid
 from ..messages import Message, ModelRequest, Role
 from ..protocols import MAYBE, Model
 from ..steps import Effect, Hint, Node, Plan, StepResult, ToolSpec
+from .coverage import unfinished, untaken
 from .grammar import grammar
 from .lines import write
 from .lint import absent, expected, lint
@@ -63,11 +64,21 @@ class _Draft:
     plan: Plan
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    untaken: list[str] = field(default_factory=list)
+    """What of the task no call takes up."""
 
     @property
     def rank(self) -> int:
         """0 is best: sound, then doubtful, then broken."""
-        return 2 if self.problems else 1 if self.doubts else 0
+        return 2 if self.problems else 1 if self.doubts or self.untaken else 0
+
+    def replaces(self, best: _Draft) -> bool:
+        """Whether it is taken instead of the ``best`` so far: a later one, if it is no worse."""
+        if best.rank == 1 and self.plan.refusal:
+            return False
+        if self.rank == best.rank == 1 and best.untaken:
+            return len(self.untaken) < len(best.untaken)
+        return self.rank <= best.rank
 
 
 class LineCompiler:
@@ -136,9 +147,9 @@ class LineCompiler:
         for turn in range(1, self._max_repairs + 1):
             if draft.rank == 0:
                 break
-            found = [*draft.problems, *draft.doubts]
+            found, lines = [*draft.problems, *draft.doubts], draft.plan.nodes[len(job.kept) :]
             if self._on_repair is not None:
-                self._on_repair(found)
+                self._on_repair(found or draft.untaken)
             again = messages(
                 task,
                 self._list,
@@ -146,12 +157,12 @@ class LineCompiler:
                 hints=hints,
                 finished=finished,
                 reason=reason,
-                feedback=worded(found, draft.plan.nodes[len(job.kept) :]),
+                feedback=worded(found, lines) if found else unfinished(draft.untaken),
             )
             job.on_node = None
             rules = self._rules(job, needed(task, self._list, known=job.brief))
-            draft = await self._draft(job, again, rules, "repair", temperature=0.4 * turn)
-            if not (best.rank == 1 and draft.plan.refusal) and draft.rank <= best.rank:
+            draft = await self._draft(job, again, rules, "repair", temperature=0.4 * turn if found else 0.0)
+            if draft.replaces(best):
                 best = draft
             if best.rank == 1:
                 break
@@ -239,6 +250,7 @@ class LineCompiler:
         draft.problems = [told for told in draft.problems if MAYBE not in told]
         if not draft.problems:
             draft.doubts += lint(plan, self._specs, job.known)
+            draft.untaken = untaken(plan, self._specs) if self._foreign and not job.kept else []
         return draft
 
     def _wrong(self, node: Node, nodes: Sequence[Node], job: _Task) -> bool:

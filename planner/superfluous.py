@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,19 +35,21 @@ _WORD = re.compile(r"\d+(?:\.\d+)?|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_A-Za-z]+"
 def without_superfluous(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
     """Return ``plan`` without calls of which a call of another tool accounts for more of the task.
 
-    Only calls that stand alone can go: no result flows into them or out of them. At least one call stays. A task
-    that wants all of something is left as it is: its calls share what it says.
+    Only calls that stand alone can go: no result flows into them or out of them, and their tool is called once. At
+    least one call stays. A task that wants all of something is left as it is: its calls share what it says.
     """
     if _SEVERAL.search(plan.task):
         return plan
     used = {id for node in plan.nodes for id in parents(node)}
     alone = [node for node in plan.nodes if node.id not in used and not parents(node) and not node.after]
+    calls = Counter(node.tool for node in plan.nodes)
     said = _words(plan.task)
     shares = {node.id: said & _about(node, specs[node.tool]) for node in alone}
     gone = {
         node.id
         for node in alone
-        if any(node.tool != other.tool and shares[node.id] < shares[other.id] for other in alone)
+        if calls[node.tool] == 1
+        and any(node.tool != other.tool and shares[node.id] < shares[other.id] for other in alone)
     }
     return (
         plan.model_copy(update={"nodes": tuple(node for node in plan.nodes if node.id not in gone)}) if gone else plan

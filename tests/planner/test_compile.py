@@ -150,7 +150,7 @@ async def test_an_exact_hint_needs_no_model() -> None:
     plan = await LineCompiler(model(), SPECS).compile("x 7", hints=[hint], on_node=seen.append)
     assert plan.origin == "memory" and [node.args for node in plan.nodes] == [node.args for node in old.nodes]
     assert plan.nodes[0].sources == {"sql": "memory"} and tuple(seen) == plan.nodes
-    scripted = model('1. query(sql="SELECT 8")\n')
+    scripted = model('1. query(sql="SELECT 7 + 1")\n')
     fresh = await LineCompiler(scripted, SPECS[:1]).compile("x 7", hints=[hint])
     assert fresh.origin == "model" and len(fresh.nodes) == 1
 
