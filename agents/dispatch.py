@@ -64,7 +64,8 @@ async def _ask(step: Step, models: Models) -> StepResult:
             f"{step.model!r} did not finish within {step.timeout or MODEL_TIMEOUT:g} s; try a smaller model."
         ) from None
     return StepResult(
-        value={"text": completion.text, "finish": completion.finish, "ttft": completion.ttft},
+        value={"text": completion.text, "finish": completion.finish, "ttft": completion.ttft}
+        | ({"cached": True} if completion.cached else {}),
         usage=completion.usage,
         label=Label(sources=("model",)),
     )

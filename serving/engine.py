@@ -17,12 +17,17 @@ BATCH = 128
 """Prompt tokens computed in one go: bounds how long a running answer waits for a newcomer's prompt."""
 SLOTS = 3
 """Conversations whose prompts stay warm, and answers generated at once."""
+KV_TYPE = "f16/f16"
+"""Types of keys and values in the engine's memory: llama.cpp's default."""
 PROMPT_CACHE_MIB = 512
 """Memory for prompts that lost their slot."""
 
 
 def parameters(order: dict[str, Any]) -> Any:
-    """Return llama.cpp's parameters for an order (``model``, ``context``, ``threads``, ``token``)."""
+    """Return llama.cpp's parameters for an order (``model``, ``context``, ``threads``, ``token``, ``states``).
+
+    ``states`` is the folder of saved prompt states; empty: none are saved.
+    """
     from xllamacpp import CommonParams
 
     params = CommonParams()
@@ -33,6 +38,8 @@ def parameters(order: dict[str, Any]) -> Any:
     params.kv_unified = False
     params.n_batch = params.n_ubatch = BATCH
     params.cache_ram_mib = PROMPT_CACHE_MIB
+    if order["states"]:
+        params.slot_save_path = order["states"] + os.sep
     params.n_gpu_layers = 0
     params.cpuparams.n_threads = order["threads"]
     params.cpuparams_batch.n_threads = order["threads"]

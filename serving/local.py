@@ -6,6 +6,7 @@ generation at once.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -18,6 +19,9 @@ from ..errors import ContextTooLong, ModelUnavailable, OutputMalformed, UsageErr
 from ..events import Progress
 from ..messages import Completion, Message, ModelInfo, ModelRequest, TokenLogprob, Usage
 from ..protocols import Emit
+from .desk import Desk
+from .prompt import Prompt, call_of, key_of
+from .schedule.warmth import WIDTH, WORTH, packed, shared, unpacked
 from .supervise import Running
 
 SILENCE = 1.0
@@ -27,17 +31,30 @@ SILENCE = 1.0
 class LocalModel:
     """One open model. ``connect`` returns the engine, warm or started anew; it is called for every request.
 
-    At temperature 0 equal requests give equal tokens on one machine and configuration. A warm prompt prefix
-    is reused: ``usage.cached`` says how much of it.
+    Calls wait for a slot in the order of their applications (``request.place``). A prompt beginning that is known,
+    to a slot or from a saved state, is reused: ``usage.cached`` says how much of it. At temperature 0 equal requests
+    are computed once and share the answer; computed twice they give equal tokens on one machine and configuration,
+    but for rare ties, since what else is in the engine's batch moves its floats a little.
     """
 
     def __init__(
-        self, info: ModelInfo, connect: Callable[[bool], Awaitable[Running]], *, emit: Emit | None = None
+        self,
+        info: ModelInfo,
+        connect: Callable[[bool], Awaitable[Running]],
+        *,
+        emit: Emit | None = None,
+        desk: Desk | None = None,
+        reuse: bool = True,
     ) -> None:
-        """Keep how to reach the engine; ``connect(True)`` distrusts what was known of it."""
+        """Keep how to reach the engine; ``connect(True)`` distrusts what was known of it.
+
+        Models of one engine share a ``desk``; ``reuse`` lets equal deterministic calls share an answer.
+        """
         self._info = info
         self._connect = connect
         self._emit = emit
+        self._desk = desk or Desk()
+        self._reuse = reuse
 
     @property
     def info(self) -> ModelInfo:
@@ -52,61 +69,126 @@ class LocalModel:
         answer breaks the JSON schema.
         """
         begin = time.monotonic()
-        engine, tokens = await self._prompt(request.messages)
-        if len(tokens) + request.max_tokens > self._info.context:
+        prompt = await self._prompt(request.messages)
+        if prompt.count + request.max_tokens > self._info.context:
             raise ContextTooLong(
-                f"the prompt of {len(tokens)} tokens and max_tokens={request.max_tokens} do not fit the context of "
+                f"the prompt of {prompt.count} tokens and max_tokens={request.max_tokens} do not fit the context of "
                 f"{self._info.name!r} ({self._info.context}); shorten the prompt or choose a model with more context.",
                 ids={"model": self._info.name},
             )
-        answer = _Answer(begin, on_text)
+        if request.temperature > 0 or not self._reuse:
+            return await self._computed(request, prompt, _Answer(begin, on_text))
+        key, once = key_of(request, prompt), self._desk.once
+        answer, late = once.kept(key), True
+        if answer is None:
+            answer, late = await once.share(
+                key, lambda hear: self._computed(request, prompt, _Answer(begin, hear)), on_text
+            )
+        elif on_text is not None and answer.text:
+            on_text(answer.text)
+        if not late:
+            return answer
+        seconds = time.monotonic() - begin
+        usage = answer.usage.model_copy(update={"cached": answer.usage.prompt})
+        took = {"ttft": min(answer.ttft, seconds), "seconds": seconds}
+        return answer.model_copy(update={"cached": True, "usage": usage, **took})
+
+    async def count(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt as the engine will read it: exact."""
+        return (await self._prompt(messages)).count
+
+    async def _computed(self, request: ModelRequest, prompt: Prompt, answer: _Answer) -> Completion:
+        """Wait for a slot and generate on it."""
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
-            group.start_soon(self._show, answer, len(tokens))
+            group.start_soon(self._show, answer, prompt.count)
             try:
-                await self._generate(engine, _body(request, tokens), answer)
+                call = call_of(request, prompt)
+                await self._desk.scheduler.run(call, lambda slot: self._on(slot, request, prompt, answer))
             except Exception as error:
                 # Kept out of the task group, which would wrap it.
                 failure = error
             group.cancel_scope.cancel()
-        engine.touch()
         if failure is not None:
             raise failure
-        completion = answer.completion(self._info.name, len(tokens))
+        completion = answer.completion(self._info.name, prompt.count)
         if request.json_schema is not None and request.grammar is None and completion.finish == "stop":
             _conforms(completion.text, request.json_schema, self._info.name)
         return completion
 
-    async def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt as the engine will read it: exact."""
-        _, tokens = await self._prompt(messages)
-        return len(tokens)
+    async def _on(self, slot: int, request: ModelRequest, prompt: Prompt, answer: _Answer) -> None:
+        answer.waiting = False
+        # A wait can be long, and the engine may be another one since.
+        engine = await self._connect(False)
 
-    async def _prompt(self, messages: Sequence[Message]) -> tuple[Running, list[int]]:
+        async def compute(tokens: bytes) -> int:
+            body = {"prompt": unpacked(tokens), "n_predict": 0, "temperature": 0, "cache_prompt": True}
+            reading = _Answer(0.0, None)
+            await self._generate(client, body | {"id_slot": slot}, reading, read=answer.note)
+            return reading.computed
+
+        async with self._client(engine) as client:
+            answer.known = await self._desk.prepare(
+                client, engine, slot, prompt.tokens, prefix=prompt.prefix, compute=compute
+            )
+            await self._generate(client, _body(request, prompt.tokens) | {"id_slot": slot}, answer)
+            await self._desk.finished(client, slot, prompt.tokens)
+        engine.touch()
+
+    async def _prompt(self, messages: Sequence[Message]) -> Prompt:
         """Apply the chat template and tokenise; an engine that has gone is started again first."""
         said = [message.model_dump() for message in messages]
         for known in (True, False):
             engine = await self._connect(not known)
             try:
                 async with self._client(engine) as client:
-                    applied = await client.post("/apply-template", json={"messages": said})
-                    prompt = _read(applied, self._info.name)["prompt"]
-                    asked = {"content": prompt, "add_special": True, "parse_special": True}
-                    tokens = _read(await client.post("/tokenize", json=asked), self._info.name)["tokens"]
-                    return engine, list(tokens)
+                    tokens = await self._tokens(client, said)
+                    return Prompt(tokens, await self._prefix(client, said, tokens))
             except (httpx.TransportError, ModelUnavailable) as error:
                 if not known:
                     raise self._gone(error) from None
         raise AssertionError
 
-    async def _generate(self, engine: Running, body: dict[str, Any], answer: _Answer) -> None:
+    async def _tokens(self, client: httpx.AsyncClient, said: list[dict[str, Any]]) -> bytes:
+        applied = await client.post("/apply-template", json={"messages": said})
+        asked = {
+            "content": _read(applied, self._info.name)["prompt"],
+            "add_special": True,
+            "parse_special": True,
+        }
+        return packed(_read(await client.post("/tokenize", json=asked), self._info.name)["tokens"])
+
+    async def _prefix(self, client: httpx.AsyncClient, said: list[dict[str, Any]], tokens: bytes) -> int:
+        """Return how many tokens all messages but the last are; 0 when they are too few to matter."""
+        if len(said) < 2 or len(tokens) < WORTH * WIDTH:
+            return 0
+        *leading, last = said
+        key = hashlib.sha256(json.dumps([leading, last["role"]]).encode()).hexdigest()
+        known = self._desk.prefix(key)
+        if known is None:
+            other = "\N{MIDDLE DOT}" if not last["content"].startswith("\N{MIDDLE DOT}") else "?"
+            known = shared(tokens, await self._tokens(client, [*leading, {**last, "content": other}]))
+            self._desk.note_prefix(key, known)
+        return known
+
+    async def _generate(
+        self,
+        client: httpx.AsyncClient,
+        body: dict[str, Any],
+        answer: _Answer,
+        *,
+        read: Callable[[int], None] | None = None,
+    ) -> None:
+        """Generate into ``answer``; how much of the prompt is read goes to ``read`` too."""
         try:
-            async with self._client(engine) as client, client.stream("POST", "/completion", json=body) as response:
+            async with client.stream("POST", "/completion", json=body | _STREAM) as response:
                 if response.status_code != 200:
                     await response.aread()
                     _read(response, self._info.name)
                 async for event in _events(response):
                     answer.take(event)
+                    if read is not None:
+                        read(answer.read)
                     if answer.last is not None:
                         return
         except httpx.TransportError as error:
@@ -119,7 +201,8 @@ class LocalModel:
         while not answer.ttft:
             await anyio.sleep(SILENCE)
             if not answer.ttft:
-                what = f"{self._info.name} reads the prompt"
+                doing = "waits its turn" if answer.waiting else "reads the prompt"
+                what = f"{self._info.name} {doing}"
                 self._emit(Progress(run="", at=time.time(), what=what, done=answer.read, total=total))
 
     def _client(self, engine: Running) -> httpx.AsyncClient:
@@ -139,6 +222,9 @@ class LocalModel:
         )
 
 
+_STREAM = {"stream": True, "return_progress": True}
+
+
 class _Answer:
     """An answer while it comes."""
 
@@ -149,7 +235,19 @@ class _Answer:
         self._logprobs: list[TokenLogprob] = []
         self.read = 0
         self.ttft = 0.0
+        self.waiting = True
+        self.known = 0
+        """Tokens of the prompt that were computed for this very answer, but before its generation."""
         self.last: dict[str, Any] | None = None
+
+    @property
+    def computed(self) -> int:
+        """Tokens of the prompt that the engine computed."""
+        return int((self.last or {}).get("timings", {}).get("prompt_n", 0))
+
+    def note(self, read: int) -> None:
+        """Note how much of the prompt is read."""
+        self.read = read
 
     def take(self, event: dict[str, Any]) -> None:
         progress = event.get("prompt_progress")
@@ -173,7 +271,7 @@ class _Answer:
         timings = last.get("timings", {})
         usage = Usage(
             prompt=prompt,
-            cached=min(prompt, int(timings.get("cache_n", 0))),
+            cached=max(0, min(prompt, int(timings.get("cache_n", 0))) - self.known),
             completion=int(last.get("tokens_predicted", 0)),
         )
         return Completion(
@@ -187,17 +285,15 @@ class _Answer:
         )
 
 
-def _body(request: ModelRequest, tokens: list[int]) -> dict[str, Any]:
+def _body(request: ModelRequest, tokens: bytes) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "prompt": tokens,
+        "prompt": unpacked(tokens),
         "n_predict": request.max_tokens,
         "temperature": request.temperature,
         "seed": request.seed,
         "stop": list(request.stop),
         "n_probs": request.logprobs,
         "cache_prompt": True,
-        "stream": True,
-        "return_progress": True,
     }
     if request.grammar is not None:
         body["grammar"] = request.grammar
