@@ -26,18 +26,21 @@ PROMPT_CACHE_MIB = 512
 def parameters(order: dict[str, Any]) -> Any:
     """Return llama.cpp's parameters for an order (``model``, ``context``, ``threads``, ``token``, ``states``).
 
-    ``states`` is the folder of saved prompt states; empty: none are saved.
+    ``states`` is the folder of saved prompt states; empty: none are saved. ``plain``, when it is there, asks for
+    llama.cpp's own defaults with that many slots, which benchmarks compare with.
     """
     from xllamacpp import CommonParams
 
     params = CommonParams()
     params.model.path = order["model"]
-    # The context is split among the slots: with one shared by all, two long answers abort each other.
-    params.n_parallel = SLOTS
-    params.n_ctx = order["context"] * SLOTS
-    params.kv_unified = False
-    params.n_batch = params.n_ubatch = BATCH
-    params.cache_ram_mib = PROMPT_CACHE_MIB
+    plain = int(order.get("plain", 0))
+    params.n_parallel = plain or SLOTS
+    params.n_ctx = order["context"] * params.n_parallel
+    if not plain:
+        # The context is split among the slots: with one shared by all, two long answers abort each other.
+        params.kv_unified = False
+        params.n_batch = params.n_ubatch = BATCH
+        params.cache_ram_mib = PROMPT_CACHE_MIB
     if order["states"]:
         params.slot_save_path = order["states"] + os.sep
     params.n_gpu_layers = 0

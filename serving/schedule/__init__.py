@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .dispatch import AnySlot, Call, Dispatch
     from .once import Once
     from .order import ApplicationFirst, RequestFifo
+    from .play import App, Played, simulate
     from .scheduler import Scheduler
-    from .simulate import App, Played, simulate
     from .states import SavedState, StateIdentity, States
     from .warmth import Warmth, packed, shared
 
@@ -41,12 +41,12 @@ __getattr__ = lazy(
     __name__,
     {
         "AnySlot": ".dispatch",
-        "App": ".simulate",
+        "App": ".play",
         "ApplicationFirst": ".order",
         "Call": ".dispatch",
         "Dispatch": ".dispatch",
         "Once": ".once",
-        "Played": ".simulate",
+        "Played": ".play",
         "RequestFifo": ".order",
         "SavedState": ".states",
         "Scheduler": ".scheduler",
@@ -55,6 +55,6 @@ __getattr__ = lazy(
         "Warmth": ".warmth",
         "packed": ".warmth",
         "shared": ".warmth",
-        "simulate": ".simulate",
+        "simulate": ".play",
     },
 )

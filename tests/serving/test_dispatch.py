@@ -161,7 +161,7 @@ def test_a_slot_waits_a_moment_for_the_next_step() -> None:
     deceived = simulate(equal(8, 3), slots=1, order=ApplicationFirst(), think=0.01, grace=0.0)
     waited = simulate(equal(8, 3), slots=1, order=ApplicationFirst(), think=0.01, grace=0.03)
     assert waited.mean < 1.02 * 13.5
-    assert deceived.mean > 1.1 * 13.5
+    assert deceived.mean >= 14.5, "two applications take turns"
 
 
 def test_a_slot_is_not_held_for_one_that_never_comes_nor_against_one_that_goes_first() -> None:
