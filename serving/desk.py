@@ -18,6 +18,7 @@ import httpx
 from ..errors import StateRefused
 from ..messages import Completion
 from .engine import SLOTS
+from .prompt import Prompt
 from .schedule.dispatch import GRACE, Order
 from .schedule.once import Once
 from .schedule.scheduler import Scheduler
@@ -96,31 +97,30 @@ class Desk:
         client: httpx.AsyncClient,
         engine: Running,
         slot: int,
-        tokens: bytes,
+        prompt: Prompt,
         *,
-        prefix: int,
-        compute: Callable[[bytes], Awaitable[int]],
+        read: Callable[[int, int], Awaitable[None]],
     ) -> int:
-        """Make ``slot`` know as much of ``tokens`` as can be had, and return how many tokens were computed for it.
+        """Make ``slot`` know as much of ``prompt`` as can be had, and return how many tokens that is.
 
-        ``compute`` reads a prompt on the slot and returns how many of its tokens the engine computed.
+        ``read`` has the slot compute the prompt's tokens up to the second number; those up to the first are known.
         """
         if self._engine != (engine.engine_pid, engine.started):
             self._engine = engine.engine_pid, engine.started
             self.warmth.reset()
+        tokens, prefix = prompt.tokens, prompt.prefix
         known = shared(self.warmth.held(slot), tokens)
         state, saved = self.states.best(tokens) if self.states is not None else (None, 0)
         if state is not None and saved - known >= NEAR:
             known = saved if await self._restore(client, slot, state) else 0
         self.warmth.note(slot, tokens[: known * WIDTH])
         if self.states is None or prefix - known < WORTH:
-            return 0
-        beginning = tokens[: prefix * WIDTH]
-        computed = await compute(beginning)
-        self.warmth.note(slot, beginning)
-        await self._save(client, slot, beginning)
+            return known
+        await read(known, prefix)
+        self.warmth.note(slot, tokens[: prefix * WIDTH])
+        await self._save(client, slot, tokens[: prefix * WIDTH])
         self.scheduler.poke()
-        return computed
+        return prefix
 
     async def finished(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
         """Note that ``slot`` knows ``tokens``; its state is saved when somebody waits for it."""

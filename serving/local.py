@@ -20,10 +20,14 @@ from ..events import Progress
 from ..messages import Completion, Message, ModelInfo, ModelRequest, TokenLogprob, Usage
 from ..protocols import Emit
 from .desk import Desk
+from .engine import BATCH
 from .prompt import Prompt, call_of, key_of
 from .schedule.warmth import WIDTH, WORTH, packed, shared, unpacked
 from .supervise import Running
 
+PIECE = BATCH
+"""Prompt tokens that are read in one go. The engine finishes one prompt before it looks at the next, so a long one
+is handed over in pieces, and a short call in between waits for one of them only."""
 SILENCE = 1.0
 """Seconds between signs of life while a prompt is being read."""
 
@@ -69,7 +73,8 @@ class LocalModel:
         answer breaks the JSON schema.
         """
         begin = time.monotonic()
-        prompt = await self._prompt(request.messages)
+        with self._desk.scheduler.coming(request.place.run if request.place else ""):
+            prompt = await self._prompt(request.messages)
         if prompt.count + request.max_tokens > self._info.context:
             raise ContextTooLong(
                 f"the prompt of {prompt.count} tokens and max_tokens={request.max_tokens} do not fit the context of "
@@ -121,16 +126,24 @@ class LocalModel:
         # A wait can be long, and the engine may be another one since.
         engine = await self._connect(False)
 
-        async def compute(tokens: bytes) -> int:
-            body = {"prompt": unpacked(tokens), "n_predict": 0, "temperature": 0, "cache_prompt": True}
-            reading = _Answer(0.0, None)
-            await self._generate(client, body | {"id_slot": slot}, reading, read=answer.note)
-            return reading.computed
-
         async with self._client(engine) as client:
-            answer.known = await self._desk.prepare(
-                client, engine, slot, prompt.tokens, prefix=prompt.prefix, compute=compute
-            )
+
+            async def read(begin: int, end: int) -> None:
+                """Read the prompt up to ``end``, of which ``begin`` tokens are known, piece by piece."""
+                for upto in range(begin + PIECE, end, PIECE):
+                    await piece(upto)
+                await piece(end)
+
+            async def piece(end: int) -> None:
+                body = {"prompt": unpacked(prompt.tokens[: end * WIDTH]), "n_predict": 0, "temperature": 0}
+                part = _Answer(0.0, None)
+                await self._generate(client, body | {"id_slot": slot, "cache_prompt": True}, part)
+                answer.ahead += part.computed
+                answer.read = end
+
+            known = await self._desk.prepare(client, engine, slot, prompt, read=read)
+            if prompt.count - known > PIECE:
+                await read(known, prompt.count - (prompt.count - known - 1) % PIECE - 1)
             await self._generate(client, _body(request, prompt.tokens) | {"id_slot": slot}, answer)
             await self._desk.finished(client, slot, prompt.tokens)
         engine.touch()
@@ -171,15 +184,7 @@ class LocalModel:
             self._desk.note_prefix(key, known)
         return known
 
-    async def _generate(
-        self,
-        client: httpx.AsyncClient,
-        body: dict[str, Any],
-        answer: _Answer,
-        *,
-        read: Callable[[int], None] | None = None,
-    ) -> None:
-        """Generate into ``answer``; how much of the prompt is read goes to ``read`` too."""
+    async def _generate(self, client: httpx.AsyncClient, body: dict[str, Any], answer: _Answer) -> None:
         try:
             async with client.stream("POST", "/completion", json=body | _STREAM) as response:
                 if response.status_code != 200:
@@ -187,8 +192,6 @@ class LocalModel:
                     _read(response, self._info.name)
                 async for event in _events(response):
                     answer.take(event)
-                    if read is not None:
-                        read(answer.read)
                     if answer.last is not None:
                         return
         except httpx.TransportError as error:
@@ -236,7 +239,7 @@ class _Answer:
         self.read = 0
         self.ttft = 0.0
         self.waiting = True
-        self.known = 0
+        self.ahead = 0
         """Tokens of the prompt that were computed for this very answer, but before its generation."""
         self.last: dict[str, Any] | None = None
 
@@ -244,10 +247,6 @@ class _Answer:
     def computed(self) -> int:
         """Tokens of the prompt that the engine computed."""
         return int((self.last or {}).get("timings", {}).get("prompt_n", 0))
-
-    def note(self, read: int) -> None:
-        """Note how much of the prompt is read."""
-        self.read = read
 
     def take(self, event: dict[str, Any]) -> None:
         progress = event.get("prompt_progress")
@@ -271,7 +270,7 @@ class _Answer:
         timings = last.get("timings", {})
         usage = Usage(
             prompt=prompt,
-            cached=max(0, min(prompt, int(timings.get("cache_n", 0))) - self.known),
+            cached=max(0, min(prompt, int(timings.get("cache_n", 0))) - self.ahead),
             completion=int(last.get("tokens_predicted", 0)),
         )
         return Completion(

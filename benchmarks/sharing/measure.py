@@ -181,7 +181,7 @@ async def _applications(setup: _Setup) -> dict[str, Any]:
                     place = Place(
                         run=f"app{number}", arrived=1.0 + number, priority=steps - step, follows=step + 1 < steps
                     )
-                    await opened.complete(request("", f"Write a long story {step}{number}.", 12, place=place))
+                    await opened.complete(request("", f"Write a long story {step}{number}.", 16, place=place))
                 ends.append(ours.cpu())
 
             async with anyio.create_task_group() as group:

@@ -2,18 +2,19 @@
 
 The order is somebody else's (``order.py``), and so is the choice of a slot. What is decided here: a slot is
 never idle while a call may start, but for one thing. When a call ends whose application asks again at once,
-its slot is held for ``grace`` seconds, if only calls of less urgent applications wait; without that the
-next step always comes a moment too late ("Anticipatory scheduling: a disk scheduling framework to overcome
+its slot is held for ``grace`` seconds, and for as long as that call is known to be on its way, if only calls of
+less urgent applications wait; without that the next step always comes a moment too late ("Anticipatory scheduling: a disk scheduling framework to overcome
 deceptive idleness in synchronous I/O").
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-GRACE = 0.03
+GRACE = 0.05
 """Seconds that a slot waits for the next call of the application that it has just served."""
 RETRY = 0.05
 """Seconds until slots that somebody else uses are asked for again."""
@@ -108,6 +109,7 @@ class Dispatch:
         self._waiting: dict[Call, Waiting] = {}
         self._running: dict[Call, tuple[int, float]] = {}
         self._holds: dict[int, _Hold] = {}
+        self._coming: Counter[str] = Counter()
         self._turn = 0
         self._refused = False
 
@@ -120,6 +122,16 @@ class Dispatch:
     def running(self) -> int:
         """Calls that have a slot."""
         return len(self._running)
+
+    def expect(self, app: str) -> None:
+        """A call of ``app`` is being prepared; ``expected`` must follow."""
+        self._coming[app] += 1
+
+    def expected(self, app: str) -> None:
+        """It has been submitted, or does not come."""
+        self._coming[app] -= 1
+        if not self._coming[app]:
+            del self._coming[app]
 
     def submit(self, call: Call) -> None:
         """Queue ``call``."""
@@ -143,7 +155,7 @@ class Dispatch:
         """Return the calls that start now, each with its slot."""
         found: list[tuple[Call, int]] = []
         self._refused = False
-        self._holds = {slot: hold for slot, hold in self._holds.items() if now < hold.until}
+        self._holds = {slot: hold for slot, hold in self._holds.items() if self._holding(hold, now)}
         while (best := self._best()) is not None and (free := self._open_to(best)):
             slot = self._placement.choose(best.call, free)
             if slot is None:
@@ -157,10 +169,13 @@ class Dispatch:
         """When ``starts`` may give something new although nothing happens; None: never."""
         if not self._waiting or not self._free:
             return None
-        times = [hold.until for hold in self._holds.values()]
+        times = [hold.until for hold in self._holds.values() if hold.until > now]
         if self._refused:
             times.append(now + RETRY)
         return min(times, default=None)
+
+    def _holding(self, hold: _Hold, now: float) -> bool:
+        return now < hold.until or hold.app in self._coming
 
     def _best(self) -> Waiting | None:
         if not self._free:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from .dispatch import GRACE, Call, Dispatch, Order, Placement
@@ -42,6 +43,17 @@ class Scheduler:
     def running(self) -> int:
         """Calls that have one."""
         return self._dispatch.running
+
+    @contextmanager
+    def coming(self, app: str) -> Iterator[None]:
+        """While this lasts a call of ``app`` is being prepared: slots held for the application go on waiting."""
+        self._dispatch.expect(app)
+        try:
+            yield
+        finally:
+            self._dispatch.expected(app)
+            # Not at once: the call is submitted in this turn of the loop.
+            asyncio.get_running_loop().call_soon(self.poke)
 
     async def run(self, call: Call, work: Callable[[int], Awaitable[T]]) -> T:
         """Wait for a slot, await ``work(slot)`` and return its result. Raises what ``work`` raises."""

@@ -99,7 +99,7 @@ class Warmth:
 
         def merit(slot: int) -> tuple[int, int, int]:
             known = shared(self._held[slot], call.tokens)
-            # What a saved state has as well is no reason to take this slot.
+            # Where a saved state has much more, what the slot knows is no reason to take it.
             return -(known if known + NEAR > saved else 0), self._used[slot], slot
 
         for slot in sorted(free, key=merit):

@@ -181,6 +181,20 @@ def test_a_slot_is_not_held_for_one_that_never_comes_nor_against_one_that_goes_f
     assert dispatch.wakes(1.5) is None
 
 
+def test_a_slot_is_held_while_the_next_call_is_being_prepared() -> None:
+    dispatch = Dispatch(1, ApplicationFirst(), grace=0.1)
+    first, later = Call("first", arrived=0, follows=True), Call("later", arrived=1)
+    dispatch.submit(first)
+    dispatch.submit(later)
+    dispatch.starts(0.0)
+    dispatch.end(first, 1.0)
+    dispatch.expect("first")
+    assert dispatch.starts(2.0) == []
+    assert dispatch.wakes(2.0) is None, "it is told when that ends"
+    dispatch.expected("first")
+    assert dispatch.starts(2.0) == [(later, 0)]
+
+
 class Stubborn(AnySlot):
     """Slots that others have for a while."""
 
