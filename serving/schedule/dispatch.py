@@ -2,9 +2,9 @@
 
 The order is somebody else's (``order.py``), and so is the choice of a slot. What is decided here: a slot is
 never idle while a call may start, but for one thing. When a call ends whose application asks again at once,
-its slot is held for ``grace`` seconds, and for as long as that call is known to be on its way, if only calls of
-less urgent applications wait; without that the next step always comes a moment too late ("Anticipatory scheduling: a disk scheduling framework to overcome
-deceptive idleness in synchronous I/O").
+its slot is held for ``grace`` seconds, and for as long as that call is known to be on its way, if only calls
+of less urgent applications wait. Without that the next step always comes a moment too late ("Anticipatory
+scheduling: a disk scheduling framework to overcome deceptive idleness in synchronous I/O").
 """
 
 from __future__ import annotations
