@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from ...messages import Completion, Message, ModelInfo, ModelRequest, Place
+from ...messages import Completion, Message, ModelInfo, ModelRequest, Place, Usage
 from ...serving.desk import Desk
 from ...serving.local import LocalModel
 from ...serving.schedule.order import RequestFifo
@@ -122,6 +122,14 @@ async def bare(measured: Measured, asked: ModelRequest, *, first: Callable[[], N
                     first()
                 last = json.loads(line[6:])
         return last
+
+
+def completion(last: dict[str, Any]) -> Completion:
+    """The counts of the last event of ``bare``."""
+    timings = last["timings"]
+    read, cached = int(timings["prompt_n"]), int(timings["cache_n"])
+    usage = Usage(prompt=read + cached, cached=cached, completion=int(last["tokens_predicted"]))
+    return Completion(text="", model="bench", usage=usage)
 
 
 def fresh(answers: Sequence[Completion]) -> int:

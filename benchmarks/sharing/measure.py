@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,14 +15,14 @@ import anyio
 import anyio.to_thread
 
 from ...errors import UnknownName
-from ...messages import Completion, Place
+from ...messages import Completion, ModelRequest, Place
 from ...protocols import Model
 from ...serving.fetch import ensure
 from ...serving.schedule.order import ApplicationFirst, RequestFifo
 from ...serving.schedule.play import App, simulate
 from ...serving.supervise import threads_of
 from ...settings import load
-from .engines import Measured, bare, engine, fresh, model, request, states_in, words
+from .engines import Measured, bare, completion, engine, fresh, model, request, states_in, words
 
 NAME = "sharing"
 PARTS = ("agents", "applications", "restart", "stall")
@@ -46,12 +47,12 @@ async def run(
     prefix: int = 1200,
     calls: int = 8,
     tokens: int = 24,
-    rounds: int = 1,
+    rounds: int = 3,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Measure ``parts`` with a prompt beginning of ``prefix`` tokens and ``calls`` calls of ``tokens`` tokens.
 
-    ``rounds`` is how often the wall time of warm calls is taken; the median counts.
+    ``rounds`` is how often what is compared is taken, by turns; medians count.
     """
     settings = load({})
     (weights,) = await anyio.to_thread.run_sync(ensure, model, settings)
@@ -82,48 +83,55 @@ async def run(
 
 
 async def _agents(setup: _Setup) -> dict[str, Any]:
-    """A prefix, calls at once, a join: a burst at the engine's defaults, and ours, cold and warm."""
+    """A prefix, calls at once, a join: as a burst at the engine's defaults, and ours with the prefix new and saved."""
     system = words(setup.prefix)
-    tasks = [f"Write a long story about tool {n} and its maker." for n in range(setup.calls)]
-    join = f"Write a long story that joins these: {'; '.join(tasks)}"
+    tasks = [f"Write a long story about tool {n}." for n in range(setup.calls)]
     with engine(setup.weights, setup.threads, plain=setup.calls) as plain:
-        spent, begin = plain.cpu(), time.monotonic()
-        last: list[dict[str, Any]] = []
 
-        async def ask(task: str) -> None:
-            last.append(await bare(plain, request(system, task, setup.tokens)))
+        async def ask(task: str) -> Completion:
+            return completion(await bare(plain, request(system, task, setup.tokens)))
 
-        async with anyio.create_task_group() as group:
-            for task in tasks:
-                group.start_soon(ask, task)
-        await ask(join)
-        burst = {
-            "cpu": round(plain.cpu() - spent, 2),
-            "wall": round(time.monotonic() - begin, 2),
-            "prefilled": sum(int(event["timings"]["prompt_n"]) for event in last),
-            "generated": sum(int(event["tokens_predicted"]) for event in last),
-        }
+        burst = await _workload(plain, tasks, ask)
     setup.say(f"burst at the engine's defaults: {burst}")
-    with engine(setup.weights, setup.threads, str(setup.folder)) as ours:
-        states = states_in(setup.folder, setup.weights)
-        spent, begin = ours.cpu(), time.monotonic()
-        opened = model(ours, states=states)
-        answers = await _together(opened, system, tasks, setup.tokens)
-        answers.append(await opened.complete(request(system, join, setup.tokens)))
-        shared = {
-            "cpu": round(ours.cpu() - spent, 2),
-            "wall": round(time.monotonic() - begin, 2),
-            "prefilled": fresh(answers),
-            "generated": sum(answer.usage.completion for answer in answers),
-        }
-        setup.say(f"prefix shared: {shared}")
-        warm = await _warm(setup, ours, system)
+    found = {"burst": burst}
+    for way in ("cold", "saved"):
+        with engine(setup.weights, setup.threads, str(setup.folder)) as ours:
+            opened = model(ours, states=states_in(setup.folder, setup.weights))
+
+            async def through(task: str, opened: Model = opened) -> Completion:
+                return await opened.complete(request(system, task, setup.tokens))
+
+            found[way] = await _workload(ours, tasks, through)
+            setup.say(f"ours, prefix {way}: {found[way]}")
+            warm = await _warm(setup, ours, system) if way == "saved" else {}
+    ratios = {
+        way: {what: round(burst[what] / max(found[way][what], 0.01), 1) for what in ("cpu", "calls_cpu", "prefilled")}
+        for way in ("cold", "saved")
+    }
+    return {**found, "ratios": ratios, "warm": warm}
+
+
+async def _workload(
+    measured: Measured, tasks: Sequence[str], ask: Callable[[str], Awaitable[Completion]]
+) -> dict[str, float]:
+    """Ask ``tasks`` at once, then for a join of them; ``calls_cpu`` is without the join."""
+    spent, begin = measured.cpu(), time.monotonic()
+    answers: list[Completion] = []
+
+    async def keep(task: str) -> None:
+        answers.append(await ask(task))
+
+    async with anyio.create_task_group() as group:
+        for task in tasks:
+            group.start_soon(keep, task)
+    calls = measured.cpu() - spent
+    await keep(f"Write a long story that joins all: {'; '.join(tasks)}")
     return {
-        "burst": burst,
-        "shared": shared,
-        "cpu_ratio": round(burst["cpu"] / shared["cpu"], 2),
-        "prefilled_ratio": round(burst["prefilled"] / shared["prefilled"], 1),
-        "warm": warm,
+        "cpu": round(measured.cpu() - spent, 2),
+        "calls_cpu": round(calls, 2),
+        "wall": round(time.monotonic() - begin, 2),
+        "prefilled": fresh(answers),
+        "generated": sum(answer.usage.completion for answer in answers),
     }
 
 
@@ -168,28 +176,16 @@ async def _applications(setup: _Setup) -> dict[str, Any]:
         name: simulate([App(0.0, [[1.0]] * steps)] * apps, slots=1, order=order).mean
         for name, order in (("fifo", RequestFifo()), ("first", ApplicationFirst()))
     }
-    means: dict[str, float] = {}
+    means: dict[str, list[float]] = {"fifo": [], "first": []}
     with engine(setup.weights, setup.threads) as ours:
-        for name in ("fifo", "first"):
-            opened = model(ours, slots=1, fifo=name == "fifo")
-            await opened.complete(request("", "Write a long story about nothing.", 8))
-            begin = ours.cpu()
-            ends: list[float] = []
-
-            async def application(number: int, opened: Model = opened, ends: list[float] = ends) -> None:
-                for step in range(steps):
-                    place = Place(
-                        run=f"app{number}", arrived=1.0 + number, priority=steps - step, follows=step + 1 < steps
-                    )
-                    await opened.complete(request("", f"Write a long story {step}{number}.", 16, place=place))
-                ends.append(ours.cpu())
-
-            async with anyio.create_task_group() as group:
-                for number in range(apps):
-                    group.start_soon(application, number)
-            means[name] = sum(end - begin for end in ends) / len(ends)
-            setup.say(f"{apps} applications of {steps} steps, {name}: mean completion {means[name]:.2f} CPU-s")
-    predicted, measured = played["fifo"] / played["first"], means["fifo"] / means["first"]
+        for turn in range(setup.rounds):
+            for way, found in means.items():
+                opened = model(ours, slots=1, fifo=way == "fifo")
+                await opened.complete(request("", "Write a long story about nothing.", 8))
+                found.append(await _mean_completion(ours, opened, apps, steps))
+            setup.say(f"{apps} applications of {steps} steps, round {turn}, mean completion in CPU-s: {means}")
+    predicted = played["fifo"] / played["first"]
+    measured = median(fifo / first for fifo, first in zip(means["fifo"], means["first"], strict=True))
     return {
         "applications": apps,
         "steps": steps,
@@ -197,6 +193,22 @@ async def _applications(setup: _Setup) -> dict[str, Any]:
         "measured": round(measured, 3),
         "off": round(measured / predicted - 1, 3),
     }
+
+
+async def _mean_completion(ours: Measured, opened: Model, apps: int, steps: int) -> float:
+    begin = ours.cpu()
+    ends: list[float] = []
+
+    async def application(number: int) -> None:
+        for step in range(steps):
+            place = Place(run=f"app{number}", arrived=1.0, priority=steps - step, follows=step + 1 < steps)
+            await opened.complete(request("", f"Write a long story {step}{number}.", 16, place=place))
+        ends.append(ours.cpu())
+
+    async with anyio.create_task_group() as group:
+        for number in range(apps):
+            group.start_soon(application, number)
+    return sum(end - begin for end in ends) / len(ends)
 
 
 async def _restart(setup: _Setup) -> dict[str, Any]:
@@ -228,38 +240,49 @@ async def _restart(setup: _Setup) -> dict[str, Any]:
 
 async def _stall(setup: _Setup) -> dict[str, Any]:
     """A short call that comes while a long prompt is being read: how long it, and the long one, wait."""
-    long = request("", words(setup.prefix, "row"), 2)
-    short = request("", "Hello.", 2)
-    found: dict[str, dict[str, float]] = {}
-    for way in ("defaults", "ours"):
-        with engine(setup.weights, setup.threads, plain=0 if way == "ours" else 3) as one:
-            opened = model(one)
-            first: dict[str, float] = {}
-            begin = {"long": one.cpu()}
+    found: dict[str, list[dict[str, float]]] = {"defaults": [], "ours": []}
+    with engine(setup.weights, setup.threads, plain=3) as plain, engine(setup.weights, setup.threads) as ours:
+        opened = model(ours)
 
-            async def ask(
-                which: str, one: Measured = one, opened: Model = opened, way: str = way, first: dict[str, float] = first
-            ) -> None:
-                asked = long if which == "long" else short
+        async def bare_ask(asked: ModelRequest, heard: Callable[[], None]) -> None:
+            await bare(plain, asked, first=heard)
 
-                def heard(text: str = "") -> None:
-                    first.setdefault(which, one.cpu())
+        async def our_ask(asked: ModelRequest, heard: Callable[[], None]) -> None:
+            await opened.complete(asked, on_text=lambda text: heard())
 
-                if way == "ours":
-                    await opened.complete(asked, on_text=heard)
-                else:
-                    await bare(one, asked, first=heard)
-
-            async with anyio.create_task_group() as group:
-                group.start_soon(ask, "long")
-                while one.cpu() - begin["long"] < 0.5:  # noqa: ASYNC110 - the engine's clock, which nobody rings
-                    await anyio.sleep(0.02)
-                begin["short"] = one.cpu()
-                group.start_soon(ask, "short")
-            found[way] = {which: round(first[which] - begin[which], 2) for which in ("long", "short")}
-            setup.say(f"stall, {way}: {found[way]}")
-    return {
-        **found,
-        "stall_ratio": round(found["defaults"]["short"] / max(found["ours"]["short"], 0.01), 1),
-        "long_ratio": round(found["ours"]["long"] / found["defaults"]["long"], 2),
+        for turn in range(setup.rounds):
+            long = request("", words(setup.prefix, f"row {turn}"), 2)
+            found["defaults"].append(await _meet(plain, long, bare_ask))
+            found["ours"].append(await _meet(ours, long, our_ask))
+            setup.say(f"stall, round {turn}, CPU-s to the first token: {found}")
+    waits = {
+        way: {which: median(turn[which] for turn in turns) for which in ("long", "short")}
+        for way, turns in found.items()
     }
+    return {
+        **waits,
+        "stall_ratio": round(waits["defaults"]["short"] / max(waits["ours"]["short"], 0.01), 1),
+        "long_ratio": round(waits["ours"]["long"] / waits["defaults"]["long"], 2),
+    }
+
+
+async def _meet(
+    one: Measured, long: ModelRequest, ask: Callable[[ModelRequest, Callable[[], None]], Awaitable[None]]
+) -> dict[str, float]:
+    """Ask for ``long``, half a second of its work later for something short."""
+    begin, first = {"long": one.cpu()}, dict[str, float]()
+
+    async def timed(which: str, asked: ModelRequest) -> None:
+        await ask(asked, partial(_note, first, which, one))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(timed, "long", long)
+        while one.cpu() - begin["long"] < 0.5:  # noqa: ASYNC110 - the engine's clock, which nobody rings
+            await anyio.sleep(0.02)
+        begin["short"] = one.cpu()
+        group.start_soon(timed, "short", request("", "Hello.", 2))
+    return {which: round(first[which] - begin[which], 2) for which in ("long", "short")}
+
+
+def _note(first: dict[str, float], which: str, one: Measured) -> None:
+    first.setdefault(which, one.cpu())

@@ -10,15 +10,17 @@ def describe(result: Mapping[str, Any]) -> str:
     """Return one line per figure, with the bar that it is held to."""
     lines = [f"{result['model']}, {result['prefix']} tokens of prefix, {result['calls']} calls of {result['tokens']}"]
     if found := result.get("agents"):
-        burst, shared, warm = found["burst"], found["shared"], found["warm"]
-        lines.append(
-            f"engine CPU, calls and join    {burst['cpu']:.1f} -> {shared['cpu']:.1f} s, "
-            f"{found['cpu_ratio']:.1f} times less (bar 4.5)"
-        )
-        lines.append(
-            f"prompt tokens computed        {burst['prefilled']:,} -> {shared['prefilled']:,}, "
-            f"{found['prefilled_ratio']:.1f} times fewer (bar 8)"
-        )
+        burst, warm = found["burst"], found["warm"]
+        for way in ("cold", "saved"):
+            ours, ratios = found[way], found["ratios"][way]
+            lines.append(
+                f"prefix {way:5}: engine CPU     {burst['cpu']:.1f} -> {ours['cpu']:.1f} s, {ratios['cpu']:.1f} times "
+                f"less, {ratios['calls_cpu']:.1f} without the join (bar 4.5)"
+            )
+            lines.append(
+                f"  prompt tokens computed      {burst['prefilled']:,} -> {ours['prefilled']:,}, "
+                f"{ratios['prefilled']:.1f} times fewer (bar 8)"
+            )
         lines.append(
             f"wall, warm, against one slot  {warm['sequence']:.1f} -> {warm['slots']:.1f} s, "
             f"{warm['wall_ratio']:.2f} times less (bar 1.4)"
