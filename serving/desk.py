@@ -92,6 +92,13 @@ class Desk:
         if len(self._prefixes) > _PREFIXES:
             self._prefixes.popitem(last=False)
 
+    def knows(self, slot: int) -> bool:
+        """Whether what is believed of ``slot`` is all that it may be good for.
+
+        It is not on a slot that was not used from here yet, and whose prompt no saved state would give back.
+        """
+        return self.states is not None or bool(self.warmth.held(slot))
+
     async def prepare(
         self,
         client: httpx.AsyncClient,

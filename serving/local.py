@@ -141,8 +141,10 @@ class LocalModel:
                 answer.ahead += part.computed
                 answer.read = end
 
+            # A piece cuts off what the slot knows beyond it.
+            in_pieces = self._desk.knows(slot)
             known = await self._desk.prepare(client, engine, slot, prompt, read=read)
-            if prompt.count - known > PIECE:
+            if in_pieces and prompt.count - known > PIECE:
                 await read(known, prompt.count - (prompt.count - known - 1) % PIECE - 1)
             await self._generate(client, _body(request, prompt.tokens) | {"id_slot": slot}, answer)
             await self._desk.finished(client, slot, prompt.tokens)

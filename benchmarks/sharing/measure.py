@@ -242,7 +242,7 @@ async def _stall(setup: _Setup) -> dict[str, Any]:
     """A short call that comes while a long prompt is being read: how long it, and the long one, wait."""
     found: dict[str, list[dict[str, float]]] = {"defaults": [], "ours": []}
     with engine(setup.weights, setup.threads, plain=3) as plain, engine(setup.weights, setup.threads) as ours:
-        opened = model(ours)
+        opened = model(ours, states=states_in(setup.folder, setup.weights))
 
         async def bare_ask(asked: ModelRequest, heard: Callable[[], None]) -> None:
             await bare(plain, asked, first=heard)
