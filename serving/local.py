@@ -10,6 +10,8 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,17 +19,21 @@ import httpx
 
 from ..errors import ContextTooLong, ModelUnavailable, OutputMalformed, UsageError
 from ..events import Progress
-from ..messages import Completion, Message, ModelInfo, ModelRequest, TokenLogprob, Usage
+from ..messages import Completion, Message, ModelInfo, ModelRequest
 from ..protocols import Emit
+from .answer import Answer
 from .desk import Desk
 from .engine import BATCH
 from .prompt import Prompt, call_of, key_of
+from .schedule.dispatch import Call
 from .schedule.warmth import WIDTH, WORTH, packed, shared, unpacked
 from .supervise import Running
 
 PIECE = BATCH
 """Prompt tokens that are read in one go. The engine finishes one prompt before it looks at the next, so a long one
 is handed over in pieces, and a short call in between waits for one of them only."""
+PUT_OFF = 8
+"""How often a call gives its slot up, between two pieces, to one of an application that goes before its own."""
 SILENCE = 1.0
 """Seconds between signs of life while a prompt is being read."""
 
@@ -82,12 +88,12 @@ class LocalModel:
                 ids={"model": self._info.name},
             )
         if request.temperature > 0 or not self._reuse:
-            return await self._computed(request, prompt, _Answer(begin, on_text))
+            return await self._computed(request, prompt, Answer(begin, on_text))
         key, once = key_of(request, prompt), self._desk.once
         answer, late = once.kept(key), True
         if answer is None:
             answer, late = await once.share(
-                key, lambda hear: self._computed(request, prompt, _Answer(begin, hear)), on_text
+                key, lambda hear: self._computed(request, prompt, Answer(begin, hear)), on_text
             )
         elif on_text is not None and answer.text:
             on_text(answer.text)
@@ -102,14 +108,13 @@ class LocalModel:
         """Tokens of the prompt as the engine will read it: exact."""
         return (await self._prompt(messages)).count
 
-    async def _computed(self, request: ModelRequest, prompt: Prompt, answer: _Answer) -> Completion:
+    async def _computed(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> Completion:
         """Wait for a slot and generate on it."""
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(self._show, answer, prompt.count)
             try:
-                call = call_of(request, prompt)
-                await self._desk.scheduler.run(call, lambda slot: self._on(slot, request, prompt, answer))
+                await self._queued(request, prompt, answer)
             except Exception as error:
                 # Kept out of the task group, which would wrap it.
                 failure = error
@@ -121,7 +126,20 @@ class LocalModel:
             _conforms(completion.text, request.json_schema, self._info.name)
         return completion
 
-    async def _on(self, slot: int, request: ModelRequest, prompt: Prompt, answer: _Answer) -> None:
+    async def _queued(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> None:
+        """Wait for a slot and generate on it; a call that gives its slot up waits again."""
+        call = call_of(request, prompt)
+        for put_off in range(PUT_OFF + 1):
+            work = partial(self._on, call, request, prompt, answer, stays=put_off == PUT_OFF)
+            if await self._desk.scheduler.run(call, work):
+                return
+            answer.waiting = True
+            call = replace(call)
+
+    async def _on(
+        self, call: Call, request: ModelRequest, prompt: Prompt, answer: Answer, slot: int, *, stays: bool
+    ) -> bool:
+        """Generate on ``slot``; False when its prompt was read in part only, because another call goes before it."""
         answer.waiting = False
         # A wait can be long, and the engine may be another one since.
         engine = await self._connect(False)
@@ -130,25 +148,28 @@ class LocalModel:
 
             async def read(begin: int, end: int) -> None:
                 """Read the prompt up to ``end``, of which ``begin`` tokens are known, piece by piece."""
-                for upto in range(begin + PIECE, end, PIECE):
-                    await piece(upto)
-                await piece(end)
-
-            async def piece(end: int) -> None:
-                body = {"prompt": unpacked(prompt.tokens[: end * WIDTH]), "n_predict": 0, "temperature": 0}
-                part = _Answer(0.0, None)
-                await self._generate(client, body | {"id_slot": slot, "cache_prompt": True}, part)
-                answer.ahead += part.computed
-                answer.read = end
+                for upto in [*range(begin + PIECE, end, PIECE), end]:
+                    body = {"prompt": unpacked(prompt.tokens[: upto * WIDTH]), "n_predict": 0, "temperature": 0}
+                    part = Answer(0.0, None)
+                    await self._generate(client, body | {"id_slot": slot, "cache_prompt": True}, part)
+                    answer.ahead += part.computed
+                    answer.read = upto
+                    if not stays and self._desk.scheduler.outranked(call):
+                        await self._desk.put_off(client, slot, prompt.tokens[: upto * WIDTH])
+                        raise _PutOff
 
             # A piece cuts off what the slot knows beyond it.
             in_pieces = self._desk.knows(slot)
-            known = await self._desk.prepare(client, engine, slot, prompt, read=read)
-            if in_pieces and prompt.count - known > PIECE:
-                await read(known, prompt.count - (prompt.count - known - 1) % PIECE - 1)
+            try:
+                known = await self._desk.prepare(client, engine, slot, prompt, read=read)
+                if in_pieces and prompt.count - known > PIECE:
+                    await read(known, prompt.count - (prompt.count - known - 1) % PIECE - 1)
+            except _PutOff:
+                return False
             await self._generate(client, _body(request, prompt.tokens) | {"id_slot": slot}, answer)
             await self._desk.finished(client, slot, prompt.tokens)
         engine.touch()
+        return True
 
     async def _prompt(self, messages: Sequence[Message]) -> Prompt:
         """Apply the chat template and tokenise; an engine that has gone is started again first."""
@@ -186,7 +207,7 @@ class LocalModel:
             self._desk.note_prefix(key, known)
         return known
 
-    async def _generate(self, client: httpx.AsyncClient, body: dict[str, Any], answer: _Answer) -> None:
+    async def _generate(self, client: httpx.AsyncClient, body: dict[str, Any], answer: Answer) -> None:
         try:
             async with client.stream("POST", "/completion", json=body | _STREAM) as response:
                 if response.status_code != 200:
@@ -200,7 +221,7 @@ class LocalModel:
             raise self._gone(error) from None
         raise self._gone("its answer broke off")
 
-    async def _show(self, answer: _Answer, total: int) -> None:
+    async def _show(self, answer: Answer, total: int) -> None:
         if self._emit is None:
             return
         while not answer.ttft:
@@ -230,60 +251,8 @@ class LocalModel:
 _STREAM = {"stream": True, "return_progress": True}
 
 
-class _Answer:
-    """An answer while it comes."""
-
-    def __init__(self, begin: float, on_text: Callable[[str], None] | None) -> None:
-        self._begin = begin
-        self._on_text = on_text
-        self._texts: list[str] = []
-        self._logprobs: list[TokenLogprob] = []
-        self.read = 0
-        self.ttft = 0.0
-        self.waiting = True
-        self.ahead = 0
-        """Tokens of the prompt that were computed for this very answer, but before its generation."""
-        self.last: dict[str, Any] | None = None
-
-    @property
-    def computed(self) -> int:
-        """Tokens of the prompt that the engine computed."""
-        return int((self.last or {}).get("timings", {}).get("prompt_n", 0))
-
-    def take(self, event: dict[str, Any]) -> None:
-        progress = event.get("prompt_progress")
-        if progress is not None:
-            self.read = int(progress["processed"])
-            return
-        if not self.ttft:
-            self.ttft = time.monotonic() - self._begin
-        text = event.get("content", "")
-        if text:
-            self._texts.append(text)
-            if self._on_text is not None:
-                self._on_text(text)
-        if event.get("stop"):
-            self.last = event
-        else:
-            self._logprobs.extend(_logprob(item) for item in event.get("completion_probabilities", ()))
-
-    def completion(self, model: str, prompt: int) -> Completion:
-        last = self.last or {}
-        timings = last.get("timings", {})
-        usage = Usage(
-            prompt=prompt,
-            cached=max(0, min(prompt, int(timings.get("cache_n", 0))) - self.ahead),
-            completion=int(last.get("tokens_predicted", 0)),
-        )
-        return Completion(
-            text="".join(self._texts),
-            model=model,
-            usage=usage,
-            finish="length" if last.get("stop_type") == "limit" else "stop",
-            logprobs=tuple(self._logprobs),
-            ttft=self.ttft,
-            seconds=time.monotonic() - self._begin,
-        )
+class _PutOff(Exception):
+    """The rest of the prompt is read later."""
 
 
 def _body(request: ModelRequest, tokens: bytes) -> dict[str, Any]:
@@ -325,11 +294,6 @@ def _conforms(text: str, schema: dict[str, Any], model: str) -> None:
         ) from None
     except jsonschema.SchemaError as error:
         raise UsageError(f"the JSON schema is not valid: {error.message[:200]}; correct it.") from None
-
-
-def _logprob(item: dict[str, Any]) -> TokenLogprob:
-    top = tuple((other["token"], float(other["logprob"])) for other in item.get("top_logprobs", ()))
-    return TokenLogprob(token=item["token"], logprob=float(item["logprob"]), top=top)
 
 
 def _read(response: httpx.Response, model: str) -> dict[str, Any]:

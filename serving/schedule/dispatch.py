@@ -156,7 +156,7 @@ class Dispatch:
         found: list[tuple[Call, int]] = []
         self._refused = False
         self._holds = {slot: hold for slot, hold in self._holds.items() if self._holding(hold, now)}
-        while (best := self._best()) is not None and (free := self._open_to(best)):
+        while self._free and (best := self._best()) is not None and (free := self._open_to(best)):
             slot = self._placement.choose(best.call, free)
             if slot is None:
                 self._refused = True
@@ -164,6 +164,13 @@ class Dispatch:
             self._start(best, slot, now)
             found.append((best.call, slot))
         return found
+
+    def outranked(self, call: Call) -> bool:
+        """Whether a call waits, with no slot free, whose application goes before that of the running ``call``."""
+        if self._free or not self._waiting:
+            return False
+        best = self._best()
+        return best is not None and self._order.precedes(best.call.app, Waiting(call, 0))
 
     def wakes(self, now: float) -> float | None:
         """When ``starts`` may give something new although nothing happens; None: never."""
@@ -178,8 +185,6 @@ class Dispatch:
         return now < hold.until or hold.app in self._coming
 
     def _best(self) -> Waiting | None:
-        if not self._free:
-            return None
         ranked = sorted(self._waiting.values(), key=self._order.rank)
         return next((item for item in ranked if not self._placement.blocked(item.call)), None)
 

@@ -44,6 +44,10 @@ class Scheduler:
         """Calls that have one."""
         return self._dispatch.running
 
+    def outranked(self, call: Call) -> bool:
+        """Whether the running ``call`` should give its slot up, where it can, and wait again."""
+        return self._dispatch.outranked(call)
+
     @contextmanager
     def coming(self, app: str) -> Iterator[None]:
         """While this lasts a call of ``app`` is being prepared: slots held for the application go on waiting."""

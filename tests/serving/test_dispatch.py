@@ -195,6 +195,20 @@ def test_a_slot_is_held_while_the_next_call_is_being_prepared() -> None:
     assert dispatch.starts(2.0) == [(later, 0)]
 
 
+def test_a_call_is_outranked_by_earlier_applications_only_and_only_without_a_free_slot() -> None:
+    dispatch = Dispatch(1, ApplicationFirst(), grace=0)
+    late, later, early = Call("late", arrived=5), Call("later", arrived=6), Call("early", arrived=1)
+    dispatch.submit(late)
+    dispatch.starts(0)
+    assert not dispatch.outranked(late)
+    dispatch.submit(later)
+    assert not dispatch.outranked(late)
+    dispatch.submit(early)
+    assert dispatch.outranked(late)
+    dispatch.end(early, 1)
+    assert not dispatch.outranked(late)
+
+
 class Stubborn(AnySlot):
     """Slots that others have for a while."""
 

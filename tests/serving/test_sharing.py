@@ -7,9 +7,10 @@ import anyio
 import pytest
 
 from shuntyard import settings as settings_module
+from shuntyard.benchmarks.sharing.engines import engine, model, states_in
 from shuntyard.events import Event, Progress
 from shuntyard.messages import Completion, Message, ModelRequest, Place
-from shuntyard.serving import supervise
+from shuntyard.serving import fetch, supervise
 from shuntyard.serving.desk import Leases
 from shuntyard.serving.local import LocalModel
 from shuntyard.serving.source import LocalSource
@@ -131,6 +132,34 @@ async def test_without_saved_states_siblings_share_a_slot(alone: Settings) -> No
     assert computed(answers) < answers[0].usage.prompt + 3 * 30
     assert [answer.cached for answer in answers] == [False] * 3
     assert list((supervise.engines_folder(settings) / "states").iterdir()) == []
+
+
+@pytest.mark.small_model
+async def test_a_long_prompt_lets_an_earlier_application_pass_and_goes_on(alone: Settings, tmp_path: Path) -> None:
+    (weights,) = fetch.ensure(NAME, alone)
+    long = asked("What does tool 2 do?").model_copy(update={"place": Place(run="late", arrived=2.0)})
+    short = ModelRequest(
+        messages=(Message(role="user", content="Hi."),), max_tokens=2, place=Place(run="early", arrived=1.0)
+    )
+    with engine(weights, 2, str(tmp_path)) as one:
+        opened = model(one, slots=1, states=states_in(tmp_path, weights))
+        order: list[str] = []
+        answers: list[Completion] = []
+
+        async def ask() -> None:
+            answers.append(await opened.complete(long))
+            order.append("late")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            begin = one.cpu()
+            while one.cpu() - begin < 0.3:  # noqa: ASYNC110 - the engine's clock
+                await anyio.sleep(0.02)
+            await opened.complete(short)
+            order.append("early")
+        assert order == ["early", "late"]
+        assert answers[0].usage.cached < 30, "all of it was computed, part of it before it was put off"
+        assert (await opened.complete(long)).text == answers[0].text
 
 
 async def test_a_slot_belongs_to_one_at_a_time(tmp_path: Path) -> None:
