@@ -26,8 +26,8 @@ PROMPT_CACHE_MIB = 512
 def parameters(order: dict[str, Any]) -> Any:
     """Return llama.cpp's parameters for an order (``model``, ``context``, ``threads``, ``token``, ``states``).
 
-    ``states`` is the folder of saved prompt states; empty: none are saved. ``plain``, when it is there, asks for
-    llama.cpp's own defaults with that many slots, which benchmarks compare with.
+    ``states`` is the folder of saved prompt states; without it none are saved. ``plain``, when it is there, asks
+    for llama.cpp's own defaults with that many slots, which benchmarks compare with.
     """
     from xllamacpp import CommonParams
 
@@ -41,7 +41,7 @@ def parameters(order: dict[str, Any]) -> Any:
         params.kv_unified = False
         params.n_batch = params.n_ubatch = BATCH
         params.cache_ram_mib = PROMPT_CACHE_MIB
-    if order["states"]:
+    if order.get("states"):
         params.slot_save_path = order["states"] + os.sep
     params.n_gpu_layers = 0
     params.cpuparams.n_threads = order["threads"]

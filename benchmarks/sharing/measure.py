@@ -94,6 +94,7 @@ async def _agents(setup: _Setup) -> dict[str, Any]:
         burst = await _workload(plain, tasks, ask)
     setup.say(f"burst at the engine's defaults: {burst}")
     found = {"burst": burst}
+    warm: dict[str, Any] = {}
     for way in ("cold", "saved"):
         with engine(setup.weights, setup.threads, str(setup.folder)) as ours:
             opened = model(ours, states=states_in(setup.folder, setup.weights))
@@ -103,7 +104,8 @@ async def _agents(setup: _Setup) -> dict[str, Any]:
 
             found[way] = await _workload(ours, tasks, through)
             setup.say(f"ours, prefix {way}: {found[way]}")
-            warm = await _warm(setup, ours, system) if way == "saved" else {}
+            if way == "saved":
+                warm = await _warm(setup, ours, system)
     ratios = {
         way: {what: round(burst[what] / max(found[way][what], 0.01), 1) for what in ("cpu", "calls_cpu", "prefilled")}
         for way in ("cold", "saved")

@@ -98,7 +98,9 @@ class _Flight(Generic[T]):
             return self.task.result()
         finally:
             del self._callers[deaf]
-            deaf.cancel()
+            if not deaf.cancel():
+                # Looked at, or asyncio complains when the caller was cancelled meanwhile.
+                deaf.exception()
             if not self._callers and not self.task.done():
                 self.left = True
                 self.task.cancel()

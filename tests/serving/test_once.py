@@ -140,6 +140,21 @@ async def test_a_caller_that_cannot_hear_fails_alone() -> None:
     assert got == ["ab"]
 
 
+async def test_a_caller_that_cannot_hear_and_is_cancelled_at_once_leaves_nothing_behind() -> None:
+    once: Once[str] = Once(len, most=0)
+    work = Work()
+    scope = anyio.CancelScope()
+
+    def broken(text: str) -> None:
+        scope.cancel()
+        raise ValueError(text)
+
+    with scope:
+        await once.share("k", work, broken)
+    assert scope.cancelled_caught
+    assert work.ended == 1
+
+
 async def test_what_is_kept_is_bounded_and_the_newest() -> None:
     once: Once[str] = Once(len, most=10)
     for key in "abcdef":
