@@ -138,8 +138,8 @@ async def _workload(
 
 
 async def _warm(setup: _Setup, ours: Measured, system: str) -> dict[str, Any]:
-    """Wall of calls at once over a known prefix, against one slot in sequence, one after the other per round."""
-    walls: dict[str, list[float]] = {"slots": [], "sequence": []}
+    """Calls at once over a known prefix, against one slot in sequence, one after the other per round: wall and CPU."""
+    took: dict[str, list[tuple[float, float]]] = {"slots": [], "sequence": []}
     ways: dict[str, Model] = {
         "slots": model(ours, states=states_in(setup.folder, setup.weights)),
         "sequence": model(ours, slots=1),
@@ -147,15 +147,18 @@ async def _warm(setup: _Setup, ours: Measured, system: str) -> dict[str, Any]:
     for turn in range(setup.rounds + 1):
         for way, opened in ways.items():
             tasks = [f"Write a long story about town {turn}-{n}-{way}." for n in range(setup.calls)]
-            begin = time.monotonic()
+            begin, spent = time.monotonic(), ours.cpu()
             await _together(opened, system, tasks, setup.tokens)
             # The first round makes each of them warm.
             if turn:
-                walls[way].append(round(time.monotonic() - begin, 2))
-        setup.say(f"warm, round {turn}: {walls}")
+                took[way].append((round(time.monotonic() - begin, 2), round(ours.cpu() - spent, 2)))
+        setup.say(f"warm, round {turn}, wall and CPU seconds: {took}")
+    walls = {way: median(wall for wall, _ in rounds) for way, rounds in took.items()}
+    spent_in = {way: median(cpu for _, cpu in rounds) for way, rounds in took.items()}
     return {
-        **{way: median(seconds) for way, seconds in walls.items()},
-        "wall_ratio": round(median(walls["sequence"]) / median(walls["slots"]), 2),
+        **walls,
+        "wall_ratio": round(walls["sequence"] / walls["slots"], 2),
+        "cpu_ratio": round(spent_in["sequence"] / spent_in["slots"], 2),
     }
 
 

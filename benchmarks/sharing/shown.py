@@ -23,7 +23,7 @@ def describe(result: Mapping[str, Any]) -> str:
             )
         lines.append(
             f"wall, warm, against one slot  {warm['sequence']:.1f} -> {warm['slots']:.1f} s, "
-            f"{warm['wall_ratio']:.2f} times less (bar 1.4)"
+            f"{warm['wall_ratio']:.2f} times less (bar 1.4), CPU {warm['cpu_ratio']:.2f}"
         )
     if found := result.get("applications"):
         lines.append(

@@ -16,7 +16,7 @@ def test_the_table_tells_every_figure_with_its_bar() -> None:
             "cold": ours,
             "saved": ours,
             "ratios": {"cold": ratios, "saved": ratios},
-            "warm": {"slots": 10.0, "sequence": 15.0, "wall_ratio": 1.5},
+            "warm": {"slots": 10.0, "sequence": 15.0, "wall_ratio": 1.5, "cpu_ratio": 1.2},
         },
         "applications": {"applications": 8, "steps": 3, "predicted": 1.519, "measured": 1.45, "off": -0.045},
         "restart": {"cold": {"ttft": 8.0}, "restored": {"ttft": 0.5}, "ttft_ratio": 16.0, "same_text": False},
