@@ -48,6 +48,9 @@ class Leases:
             self._locks[slot].acquire(timeout=0)
         except Timeout:
             return False
+        except OSError:
+            # The folder is gone, and with it every way for others to find the engine.
+            return True
         return True
 
     def give(self, slot: int) -> None:

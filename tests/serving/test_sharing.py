@@ -169,3 +169,7 @@ async def test_a_slot_belongs_to_one_at_a_time(tmp_path: Path) -> None:
     assert theirs.take(0)
     theirs.give(0)
     theirs.give(1)
+    gone = Leases(tmp_path / "gone" / "file", "k", 1)
+    (tmp_path / "gone").write_text("in the way")
+    assert gone.take(0), "a call must not hang for a lock that cannot be made"
+    gone.give(0)
