@@ -24,6 +24,7 @@
     │   ├── ModelUnavailable             6    not installed, not reachable, or died (a fallback may help)
     │   ├── ModelFileBad                 6    the bytes are not the publisher's
     │   ├── DownloadFailed               6    no source could be reached
+    │   ├── StateRefused                 6    a saved prompt state is another model's or engine's, or damaged
     │   ├── ContextTooLong               2    the prompt does not fit the model
     │   └── OutputMalformed              6    the model's answer cannot be read
     └── StoreError                       1    the database
@@ -213,6 +214,12 @@ class DownloadFailed(ModelError):
 
     code = "download_failed"
     retryable = True
+
+
+class StateRefused(ModelError):
+    """Raised for a saved prompt state that was computed by something else, or is damaged; the prompt is computed."""
+
+    code = "state_refused"
 
 
 class ContextTooLong(ModelError):

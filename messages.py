@@ -29,6 +29,21 @@ class Message(Frozen):
     content: str
 
 
+class Place(Frozen):
+    """Where a model call stands in its application. It orders calls that wait for an engine, and changes no answer."""
+
+    run: str = ""
+    """The application that waits for the call; empty: the call is one by itself."""
+    node: str = ""
+    """The step of it that asks."""
+    arrived: float = 0.0
+    """Unix time at which the application came; those that came first are served first. 0: now."""
+    priority: float = 0.0
+    """What of the application's critical path is still to come, from this call on; more goes first within it."""
+    follows: bool = False
+    """The application asks again as soon as it has the answer."""
+
+
 class ModelRequest(Frozen):
     """One model call, independent of who answers it."""
 
@@ -44,6 +59,8 @@ class ModelRequest(Frozen):
     json_schema: dict[str, Any] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     """How many alternatives per token to report; 0 reports none."""
+    place: Place | None = Field(default=None, exclude=True)
+    """Not part of what is asked: neither dumped nor hashed."""
 
 
 class Usage(Frozen):
@@ -88,6 +105,8 @@ class Completion(Frozen):
     ttft: float = 0.0
     """Seconds to the first token."""
     seconds: float = 0.0
+    cached: bool = False
+    """The answer of an equal call: nothing was computed for this one, and nothing is charged."""
 
 
 class ModelInfo(Frozen):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -28,6 +29,8 @@ class Ctx:
     """Absolute and resolved; tools do not leave it."""
     emit: Emit
     limits: Limits = field(default_factory=Limits)
+    began: float = field(default_factory=time.time)
+    """Unix time at which this process took the run up."""
 
 
 Handler: TypeAlias = Callable[[Step, Ctx], Awaitable[StepResult]]

@@ -92,6 +92,10 @@ class Settings(Frozen):
     """Threads of the local engine; 0 takes the number of cores, at most 8."""
     idle_minutes: Annotated[float, Field(gt=0)] = 10
     """The local engine stops after this much idleness."""
+    state_mib: Annotated[int, Field(ge=0)] = 512
+    """Disk for the states of long prompt beginnings, which a local engine then need not read again; 0 keeps none."""
+    reuse_answers: bool = True
+    """Equal calls of a local model at temperature 0 are computed once per process."""
     models: dict[str, RemoteModel] = {}
     rules: tuple[RuleSettings, ...] = ()
 

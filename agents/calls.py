@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 
 from ..errors import ShuntyardError
 from ..events import StepDone, StepStarted, TextDelta
-from ..messages import Completion, Message, ModelInfo, ModelRequest
+from ..messages import Completion, Message, ModelInfo, ModelRequest, Place, Role
 from ..protocols import Ctx, Handler
 from ..steps import Failure, Status, Step, StepKey
 from .clock import now
+
+AHEAD: dict[Role, float] = {"compile": 3, "repair": 3, "replan": 3}
+"""Phases of a run still to come from a call on, itself included; of any other role it is the last one."""
 
 
 class StepStopped(ShuntyardError):
@@ -55,8 +58,9 @@ class StepModel:
             if on_text is not None:
                 on_text(text)
 
+        placed = request if request.place else request.model_copy(update={"place": self._place(path, request.role)})
         step = Step(
-            key=StepKey(run, self._revision, path), kind="model", name=request.role, request=request, on_text=heard
+            key=StepKey(run, self._revision, path), kind="model", name=request.role, request=placed, on_text=heard
         )
         emit(StepStarted(run=run, at=now(), path=path, name=request.role, kind="model"))
         result = await self._handle(step, self._ctx)
@@ -84,7 +88,12 @@ class StepModel:
             model=result.decision.model if result.decision else self._info.name,
             usage=result.usage,
             seconds=result.seconds,
+            cached=result.value.get("cached") is True,
         )
+
+    def _place(self, path: str, role: Role) -> Place:
+        ahead = AHEAD.get(role, 1)
+        return Place(run=self._ctx.run, node=path, arrived=self._ctx.began, priority=ahead, follows=ahead > 1)
 
     async def count(self, messages: Sequence[Message]) -> int:
         """A careful estimate without loading a model: three bytes a token."""

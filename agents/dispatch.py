@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
+from pydantic import JsonValue
 
 from ..errors import InDoubt, ModelUnavailable, ShuntyardError, ToolTimeout, WorkerDied
 from ..messages import Completion, ModelRequest
@@ -63,8 +64,11 @@ async def _ask(step: Step, models: Models) -> StepResult:
         raise ModelUnavailable(
             f"{step.model!r} did not finish within {step.timeout or MODEL_TIMEOUT:g} s; try a smaller model."
         ) from None
+    value: dict[str, JsonValue] = {"text": completion.text, "finish": completion.finish, "ttft": completion.ttft}
+    if completion.cached:
+        value["cached"] = True
     return StepResult(
-        value={"text": completion.text, "finish": completion.finish, "ttft": completion.ttft},
+        value=value,
         usage=completion.usage,
         label=Label(sources=("model",)),
     )

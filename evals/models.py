@@ -35,7 +35,9 @@ def candidate(settings: Settings, *, emit: Emit | None = None) -> Candidate:
 
     Nothing is downloaded or loaded. Raises UnknownName, ModelUnavailable when there is none.
     """
-    sources = [LocalSource(settings, emit), RemoteSource(settings), *(point for _, point in load("models"))]
+    # Answers from memory would count as seconds that nothing took.
+    computing = settings.model_copy(update={"reuse_answers": False})
+    sources = [LocalSource(computing, emit), RemoteSource(settings), *(point for _, point in load("models"))]
     catalogue = Catalogue(sources)
     decision = choose("compile", catalogue.infos(), model=settings.model, installed=catalogue.installed)
     info = catalogue.info(decision.model)

@@ -185,10 +185,11 @@ class _Route:
         usage = result.usage
         if not usage.total and (result.ok or heard.here):
             usage = Usage(prompt=prompt, completion=request.max_tokens)
-        cost = cost_of(model.info, usage)
+        free = result.ok and isinstance(result.value, dict) and result.value.get("cached") is True
+        cost = Decimal(0) if free else cost_of(model.info, usage)
         self.desk.count(ask, cost, usage)
         if result.ok:
-            settlement = Settlement(reservation=reservation, cost=cost, tokens=usage.total)
+            settlement = Settlement(reservation=reservation, cost=cost, tokens=0 if free else usage.total)
             update = {"usage": usage, "cost": cost, "settlements": (*result.settlements, settlement)}
             return result.model_copy(update=update)
         return await self._lost(name, result, reservation, Amount(cost, usage.total), usage)

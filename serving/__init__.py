@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..plugins import lazy
 
 if TYPE_CHECKING:
+    from .desk import Desk
     from .embed import MiniLmEmbedder
     from .fetch import Listed, ensure, installed, list_models, pull, remove, show, verify
     from .local import LocalModel
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "Desk",
     "Listed",
     "LocalEntry",
     "LocalModel",
@@ -42,6 +44,7 @@ __getattr__ = lazy(
     __name__,
     {
         "MODELS": ".registry",
+        "Desk": ".desk",
         "Listed": ".fetch",
         "LocalEntry": ".registry",
         "LocalModel": ".local",

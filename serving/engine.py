@@ -17,22 +17,32 @@ BATCH = 128
 """Prompt tokens computed in one go: bounds how long a running answer waits for a newcomer's prompt."""
 SLOTS = 3
 """Conversations whose prompts stay warm, and answers generated at once."""
+KV_TYPE = "f16/f16"
+"""Types of keys and values in the engine's memory: llama.cpp's default."""
 PROMPT_CACHE_MIB = 512
 """Memory for prompts that lost their slot."""
 
 
 def parameters(order: dict[str, Any]) -> Any:
-    """Return llama.cpp's parameters for an order (``model``, ``context``, ``threads``, ``token``)."""
+    """Return llama.cpp's parameters for an order (``model``, ``context``, ``threads``, ``token``, ``states``).
+
+    ``states`` is the folder of saved prompt states; without it none are saved. ``plain``, when it is there, asks
+    for llama.cpp's own defaults with that many slots, which benchmarks compare with.
+    """
     from xllamacpp import CommonParams
 
     params = CommonParams()
     params.model.path = order["model"]
-    # The context is split among the slots: with one shared by all, two long answers abort each other.
-    params.n_parallel = SLOTS
-    params.n_ctx = order["context"] * SLOTS
-    params.kv_unified = False
-    params.n_batch = params.n_ubatch = BATCH
-    params.cache_ram_mib = PROMPT_CACHE_MIB
+    plain = int(order.get("plain", 0))
+    params.n_parallel = plain or SLOTS
+    params.n_ctx = order["context"] * params.n_parallel
+    if not plain:
+        # The context is split among the slots: with one shared by all, two long answers abort each other.
+        params.kv_unified = False
+        params.n_batch = params.n_ubatch = BATCH
+        params.cache_ram_mib = PROMPT_CACHE_MIB
+    if order.get("states"):
+        params.slot_save_path = order["states"] + os.sep
     params.n_gpu_layers = 0
     params.cpuparams.n_threads = order["threads"]
     params.cpuparams_batch.n_threads = order["threads"]

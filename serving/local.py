@@ -6,9 +6,12 @@ generation at once.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,10 +19,21 @@ import httpx
 
 from ..errors import ContextTooLong, ModelUnavailable, OutputMalformed, UsageError
 from ..events import Progress
-from ..messages import Completion, Message, ModelInfo, ModelRequest, TokenLogprob, Usage
+from ..messages import Completion, Message, ModelInfo, ModelRequest
 from ..protocols import Emit
+from .answer import Answer
+from .desk import Desk
+from .engine import BATCH
+from .prompt import Prompt, call_of, key_of
+from .schedule.dispatch import Call
+from .schedule.warmth import WIDTH, WORTH, packed, shared, unpacked
 from .supervise import Running
 
+PIECE = BATCH
+"""Prompt tokens that are read in one go. The engine finishes one prompt before it looks at the next, so a long one
+is handed over in pieces, and a short call in between waits for one of them only."""
+PUT_OFF = 8
+"""How often a call gives its slot up, between two pieces, to one of an application that goes before its own."""
 SILENCE = 1.0
 """Seconds between signs of life while a prompt is being read."""
 
@@ -27,17 +41,30 @@ SILENCE = 1.0
 class LocalModel:
     """One open model. ``connect`` returns the engine, warm or started anew; it is called for every request.
 
-    At temperature 0 equal requests give equal tokens on one machine and configuration. A warm prompt prefix
-    is reused: ``usage.cached`` says how much of it.
+    Calls wait for a slot in the order of their applications (``request.place``). A prompt beginning that is known,
+    to a slot or from a saved state, is reused: ``usage.cached`` says how much of it. At temperature 0 equal requests
+    are computed once and share the answer; computed twice they give equal tokens on one machine and configuration,
+    but for rare ties, since what else is in the engine's batch moves its floats a little.
     """
 
     def __init__(
-        self, info: ModelInfo, connect: Callable[[bool], Awaitable[Running]], *, emit: Emit | None = None
+        self,
+        info: ModelInfo,
+        connect: Callable[[bool], Awaitable[Running]],
+        *,
+        emit: Emit | None = None,
+        desk: Desk | None = None,
+        reuse: bool = True,
     ) -> None:
-        """Keep how to reach the engine; ``connect(True)`` distrusts what was known of it."""
+        """Keep how to reach the engine; ``connect(True)`` distrusts what was known of it.
+
+        Models of one engine share a ``desk``; ``reuse`` lets equal deterministic calls share an answer.
+        """
         self._info = info
         self._connect = connect
         self._emit = emit
+        self._desk = desk or Desk()
+        self._reuse = reuse
 
     @property
     def info(self) -> ModelInfo:
@@ -52,56 +79,137 @@ class LocalModel:
         answer breaks the JSON schema.
         """
         begin = time.monotonic()
-        engine, tokens = await self._prompt(request.messages)
-        if len(tokens) + request.max_tokens > self._info.context:
+        with self._desk.scheduler.coming(request.place.run if request.place else ""):
+            prompt = await self._prompt(request.messages)
+        if prompt.count + request.max_tokens > self._info.context:
             raise ContextTooLong(
-                f"the prompt of {len(tokens)} tokens and max_tokens={request.max_tokens} do not fit the context of "
+                f"the prompt of {prompt.count} tokens and max_tokens={request.max_tokens} do not fit the context of "
                 f"{self._info.name!r} ({self._info.context}); shorten the prompt or choose a model with more context.",
                 ids={"model": self._info.name},
             )
-        answer = _Answer(begin, on_text)
+        if request.temperature > 0 or not self._reuse:
+            return await self._computed(request, prompt, Answer(begin, on_text))
+        key, once = key_of(request, prompt), self._desk.once
+        answer, late = once.kept(key), True
+        if answer is None:
+            answer, late = await once.share(
+                key, lambda hear: self._computed(request, prompt, Answer(begin, hear)), on_text
+            )
+        elif on_text is not None and answer.text:
+            on_text(answer.text)
+        if not late:
+            return answer
+        seconds = time.monotonic() - begin
+        usage = answer.usage.model_copy(update={"cached": answer.usage.prompt})
+        took = {"ttft": min(answer.ttft, seconds), "seconds": seconds}
+        return answer.model_copy(update={"cached": True, "usage": usage, **took})
+
+    async def count(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt as the engine will read it: exact."""
+        return (await self._prompt(messages)).count
+
+    async def _computed(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> Completion:
+        """Wait for a slot and generate on it."""
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
-            group.start_soon(self._show, answer, len(tokens))
+            group.start_soon(self._show, answer, prompt.count)
             try:
-                await self._generate(engine, _body(request, tokens), answer)
+                await self._queued(request, prompt, answer)
             except Exception as error:
                 # Kept out of the task group, which would wrap it.
                 failure = error
             group.cancel_scope.cancel()
-        engine.touch()
         if failure is not None:
             raise failure
-        completion = answer.completion(self._info.name, len(tokens))
+        completion = answer.completion(self._info.name, prompt.count)
         if request.json_schema is not None and request.grammar is None and completion.finish == "stop":
             _conforms(completion.text, request.json_schema, self._info.name)
         return completion
 
-    async def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt as the engine will read it: exact."""
-        _, tokens = await self._prompt(messages)
-        return len(tokens)
+    async def _queued(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> None:
+        """Wait for a slot and generate on it; a call that gives its slot up waits again."""
+        call = call_of(request, prompt)
+        for put_off in range(PUT_OFF + 1):
+            work = partial(self._on, call, request, prompt, answer, stays=put_off == PUT_OFF)
+            if await self._desk.scheduler.run(call, work):
+                return
+            answer.waiting = True
+            call = replace(call)
 
-    async def _prompt(self, messages: Sequence[Message]) -> tuple[Running, list[int]]:
+    async def _on(
+        self, call: Call, request: ModelRequest, prompt: Prompt, answer: Answer, slot: int, *, stays: bool
+    ) -> bool:
+        """Generate on ``slot``; False when its prompt was read in part only, because another call goes before it."""
+        answer.waiting = False
+        # A wait can be long, and the engine may be another one since.
+        engine = await self._connect(False)
+
+        async with self._client(engine) as client:
+
+            async def read(begin: int, end: int) -> None:
+                """Read the prompt up to ``end``, of which ``begin`` tokens are known, piece by piece."""
+                for upto in [*range(begin + PIECE, end, PIECE), end]:
+                    body = {"prompt": unpacked(prompt.tokens[: upto * WIDTH]), "n_predict": 0, "temperature": 0}
+                    part = Answer(0.0, None)
+                    await self._generate(client, body | {"id_slot": slot, "cache_prompt": True}, part)
+                    answer.ahead += part.computed
+                    answer.read = upto
+                    if not stays and self._desk.scheduler.outranked(call):
+                        await self._desk.put_off(client, slot, prompt.tokens[: upto * WIDTH])
+                        raise _PutOff
+
+            # A piece cuts off what the slot knows beyond it.
+            in_pieces = self._desk.knows(slot)
+            try:
+                known = await self._desk.prepare(client, engine, slot, prompt, read=read)
+                if in_pieces and prompt.count - known > PIECE:
+                    await read(known, prompt.count - (prompt.count - known - 1) % PIECE - 1)
+            except _PutOff:
+                return False
+            await self._generate(client, _body(request, prompt.tokens) | {"id_slot": slot}, answer)
+            await self._desk.finished(client, slot, prompt.tokens)
+        engine.touch()
+        return True
+
+    async def _prompt(self, messages: Sequence[Message]) -> Prompt:
         """Apply the chat template and tokenise; an engine that has gone is started again first."""
         said = [message.model_dump() for message in messages]
         for known in (True, False):
             engine = await self._connect(not known)
             try:
                 async with self._client(engine) as client:
-                    applied = await client.post("/apply-template", json={"messages": said})
-                    prompt = _read(applied, self._info.name)["prompt"]
-                    asked = {"content": prompt, "add_special": True, "parse_special": True}
-                    tokens = _read(await client.post("/tokenize", json=asked), self._info.name)["tokens"]
-                    return engine, list(tokens)
+                    tokens = await self._tokens(client, said)
+                    return Prompt(tokens, await self._prefix(client, said, tokens))
             except (httpx.TransportError, ModelUnavailable) as error:
                 if not known:
                     raise self._gone(error) from None
         raise AssertionError
 
-    async def _generate(self, engine: Running, body: dict[str, Any], answer: _Answer) -> None:
+    async def _tokens(self, client: httpx.AsyncClient, said: list[dict[str, Any]]) -> bytes:
+        applied = await client.post("/apply-template", json={"messages": said})
+        asked = {
+            "content": _read(applied, self._info.name)["prompt"],
+            "add_special": True,
+            "parse_special": True,
+        }
+        return packed(_read(await client.post("/tokenize", json=asked), self._info.name)["tokens"])
+
+    async def _prefix(self, client: httpx.AsyncClient, said: list[dict[str, Any]], tokens: bytes) -> int:
+        """Return how many tokens all messages but the last are; 0 when they are too few to matter."""
+        if len(said) < 2 or len(tokens) < WORTH * WIDTH:
+            return 0
+        *leading, last = said
+        key = hashlib.sha256(json.dumps([leading, last["role"]]).encode()).hexdigest()
+        known = self._desk.prefix(key)
+        if known is None:
+            other = "\N{MIDDLE DOT}" if not last["content"].startswith("\N{MIDDLE DOT}") else "?"
+            known = shared(tokens, await self._tokens(client, [*leading, {**last, "content": other}]))
+            self._desk.note_prefix(key, known)
+        return known
+
+    async def _generate(self, client: httpx.AsyncClient, body: dict[str, Any], answer: Answer) -> None:
         try:
-            async with self._client(engine) as client, client.stream("POST", "/completion", json=body) as response:
+            async with client.stream("POST", "/completion", json=body | _STREAM) as response:
                 if response.status_code != 200:
                     await response.aread()
                     _read(response, self._info.name)
@@ -113,13 +221,14 @@ class LocalModel:
             raise self._gone(error) from None
         raise self._gone("its answer broke off")
 
-    async def _show(self, answer: _Answer, total: int) -> None:
+    async def _show(self, answer: Answer, total: int) -> None:
         if self._emit is None:
             return
         while not answer.ttft:
             await anyio.sleep(SILENCE)
             if not answer.ttft:
-                what = f"{self._info.name} reads the prompt"
+                doing = "waits its turn" if answer.waiting else "reads the prompt"
+                what = f"{self._info.name} {doing}"
                 self._emit(Progress(run="", at=time.time(), what=what, done=answer.read, total=total))
 
     def _client(self, engine: Running) -> httpx.AsyncClient:
@@ -139,65 +248,22 @@ class LocalModel:
         )
 
 
-class _Answer:
-    """An answer while it comes."""
-
-    def __init__(self, begin: float, on_text: Callable[[str], None] | None) -> None:
-        self._begin = begin
-        self._on_text = on_text
-        self._texts: list[str] = []
-        self._logprobs: list[TokenLogprob] = []
-        self.read = 0
-        self.ttft = 0.0
-        self.last: dict[str, Any] | None = None
-
-    def take(self, event: dict[str, Any]) -> None:
-        progress = event.get("prompt_progress")
-        if progress is not None:
-            self.read = int(progress["processed"])
-            return
-        if not self.ttft:
-            self.ttft = time.monotonic() - self._begin
-        text = event.get("content", "")
-        if text:
-            self._texts.append(text)
-            if self._on_text is not None:
-                self._on_text(text)
-        if event.get("stop"):
-            self.last = event
-        else:
-            self._logprobs.extend(_logprob(item) for item in event.get("completion_probabilities", ()))
-
-    def completion(self, model: str, prompt: int) -> Completion:
-        last = self.last or {}
-        timings = last.get("timings", {})
-        usage = Usage(
-            prompt=prompt,
-            cached=min(prompt, int(timings.get("cache_n", 0))),
-            completion=int(last.get("tokens_predicted", 0)),
-        )
-        return Completion(
-            text="".join(self._texts),
-            model=model,
-            usage=usage,
-            finish="length" if last.get("stop_type") == "limit" else "stop",
-            logprobs=tuple(self._logprobs),
-            ttft=self.ttft,
-            seconds=time.monotonic() - self._begin,
-        )
+_STREAM = {"stream": True, "return_progress": True}
 
 
-def _body(request: ModelRequest, tokens: list[int]) -> dict[str, Any]:
+class _PutOff(Exception):
+    """The rest of the prompt is read later."""
+
+
+def _body(request: ModelRequest, tokens: bytes) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "prompt": tokens,
+        "prompt": unpacked(tokens),
         "n_predict": request.max_tokens,
         "temperature": request.temperature,
         "seed": request.seed,
         "stop": list(request.stop),
         "n_probs": request.logprobs,
         "cache_prompt": True,
-        "stream": True,
-        "return_progress": True,
     }
     if request.grammar is not None:
         body["grammar"] = request.grammar
@@ -228,11 +294,6 @@ def _conforms(text: str, schema: dict[str, Any], model: str) -> None:
         ) from None
     except jsonschema.SchemaError as error:
         raise UsageError(f"the JSON schema is not valid: {error.message[:200]}; correct it.") from None
-
-
-def _logprob(item: dict[str, Any]) -> TokenLogprob:
-    top = tuple((other["token"], float(other["logprob"])) for other in item.get("top_logprobs", ()))
-    return TokenLogprob(token=item["token"], logprob=float(item["logprob"]), top=top)
 
 
 def _read(response: httpx.Response, model: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TypeVar
 
@@ -18,8 +19,11 @@ from ..messages import ModelInfo
 from ..protocols import Emit
 from ..settings import Settings
 from . import fetch, supervise
+from .desk import Desk, Leases
+from .engine import KV_TYPE
 from .local import LocalModel
 from .registry import MODELS, LocalEntry, find, is_path
+from .schedule.states import StateIdentity, States, fingerprint
 from .supervise import EngineSpec, Running
 
 T = TypeVar("T")
@@ -65,7 +69,22 @@ class LocalSource:
         connection = _Connection(self, spec)
         engine = await connection(True)
         info = entry.info.model_copy(update={"context": min(entry.context, engine.context)})
-        return LocalModel(info, connection, emit=self._emit)
+        desk = await anyio.to_thread.run_sync(partial(self._desk, spec))
+        return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=self._settings.reuse_answers)
+
+    def _desk(self, spec: EngineSpec) -> Desk:
+        folder = supervise.engines_folder(self._settings)
+        most = self._settings.state_mib << 20
+        states = None
+        if most:
+            engine = f"xllamacpp {version('xllamacpp')}"
+            identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=KV_TYPE)
+            states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
+        return Desk(states=states, leases=Leases(folder, spec.key))
+
+    def _tell(self, what: str) -> None:
+        if self._emit is not None:
+            self._emit(Progress(run="", at=time.time(), what=what))
 
     async def start(self, spec: EngineSpec) -> Running:
         """Return the engine of ``spec``, warm or started, with signs of life. Raises ModelUnavailable."""

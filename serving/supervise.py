@@ -23,7 +23,7 @@ from ..errors import ModelUnavailable
 from ..settings import Settings, cache
 from .part import writing
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Part of an engine's key: engines started by an incompatible version are not reused."""
 START_SECONDS = 600.0
 """A load slower than this is given up."""
@@ -77,6 +77,14 @@ def engines_folder(settings: Settings) -> Path:
     """Return the folder of engine state."""
     elsewhere = os.environ.get("SHUNTYARD_ENGINES")
     return Path(elsewhere).absolute() if elsewhere else cache(settings) / "engines"
+
+
+def states_folder(folder: Path) -> Path:
+    """Return the folder of saved prompt states of the engines in ``folder``, made when it is not there."""
+    states = folder / "states"
+    with writing(states):
+        states.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return states
 
 
 def threads_of(settings: Settings) -> int:
@@ -230,6 +238,7 @@ def _spawn(folder: Path, key: str, spec: EngineSpec) -> None:
         "context": spec.context,
         "threads": spec.threads,
         "idle": spec.idle_seconds,
+        "states": str(states_folder(folder)),
     }
     with writing(folder), (folder / f"{key}.log").open("wb") as log:
         subprocess.run(

@@ -10,7 +10,7 @@ from router_parts import MemoryLedger, Shelf, context, dispatch, model_step, set
 
 from shuntyard.errors import DownloadFailed, ModelUnavailable, UnknownName
 from shuntyard.events import Event, FellBack, Routed, Spent
-from shuntyard.messages import Completion, ModelInfo, ModelRequest
+from shuntyard.messages import Completion, ModelInfo, ModelRequest, Usage
 from shuntyard.protocols import Ctx
 from shuntyard.router import Catalogue, budgeted
 from shuntyard.serving.scripted import ScriptedModel
@@ -48,6 +48,19 @@ async def test_a_model_call_is_routed_reserved_and_settled() -> None:
     assert ledger.total() == (Decimal("0.004"), 4)
     assert [type(event) for event in events] == [Routed, Spent]
     assert isinstance(events[1], Spent) and events[1].cost == Decimal("0.004") and events[1].reserved == 0
+
+
+async def test_an_answer_that_cost_nothing_is_charged_nothing() -> None:
+    ledger = MemoryLedger()
+    usage = Usage(prompt=2, cached=2, completion=2)
+
+    async def answered(step: Step, ctx: Ctx) -> StepResult:
+        return StepResult(value={"text": "ok", "cached": True}, usage=usage)
+
+    catalogue = Catalogue([Shelf(one=scripted("one", price="0.001"))])
+    result = await settling(budgeted(catalogue, ledger)(answered), ledger)(model_step(), context(max_cost=1))
+    assert result.cost == 0 and result.usage == usage
+    assert ledger.total() == (Decimal(0), 0)
 
 
 async def test_a_dead_model_is_replaced_and_its_reservation_given_back() -> None:

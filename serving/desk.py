@@ -1,0 +1,183 @@
+"""What the calls to one engine share in a process: its slots, what they know, saved states, equal calls.
+
+A long prompt beginning that nothing knows yet is computed by itself and its state saved; the other calls that
+begin so wait for it and restore it, on other slots, in other processes, and after a restart. The engine does not
+share a prefix among slots by itself.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import anyio.to_thread
+import httpx
+
+from ..errors import StateRefused
+from ..messages import Completion
+from .engine import SLOTS
+from .prompt import Prompt
+from .schedule.dispatch import GRACE, Order
+from .schedule.once import Once
+from .schedule.scheduler import Scheduler
+from .schedule.states import SavedState, States
+from .schedule.warmth import NEAR, WIDTH, WORTH, Warmth, shared
+from .supervise import Running
+
+ANSWERS = 8 << 20
+"""Bytes of answers that are kept for equal calls."""
+_PREFIXES = 256
+
+
+class Leases:
+    """Slots of one engine, shared with other processes by a lock file each; a lock ends with its process."""
+
+    def __init__(self, folder: Path, key: str, slots: int = SLOTS) -> None:
+        """Nothing is locked yet."""
+        from filelock import FileLock
+
+        self._locks = [FileLock(str(folder / f"{key}.slot{slot}")) for slot in range(slots)]
+
+    def take(self, slot: int) -> bool:
+        """Return whether the slot is now ours."""
+        from filelock import Timeout
+
+        try:
+            self._locks[slot].acquire(timeout=0)
+        except Timeout:
+            return False
+        except OSError:
+            # The folder is gone, and with it every way for others to find the engine.
+            return True
+        return True
+
+    def give(self, slot: int) -> None:
+        """Let others have it."""
+        self._locks[slot].release()
+
+
+class Desk:
+    """One per engine and process. ``keep`` is how many bytes of answers are kept for equal calls.
+
+    Without ``states`` calls with one prefix still share it, one after the other on one slot.
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int = SLOTS,
+        states: States | None = None,
+        leases: Leases | None = None,
+        order: Order | None = None,
+        keep: int = ANSWERS,
+        grace: float = GRACE,
+    ) -> None:
+        """Believe nothing of the engine yet."""
+        self.states = states
+        if leases is None:
+            self.warmth = Warmth(slots, saved=self._saved)
+        else:
+            self.warmth = Warmth(slots, saved=self._saved, take=leases.take, give=leases.give)
+        self.scheduler = Scheduler(slots, order=order, placement=self.warmth, grace=grace)
+        self.once: Once[Completion] = Once(_weight, most=keep)
+        self._prefixes: OrderedDict[str, int] = OrderedDict()
+        self._engine: tuple[int, float] | None = None
+
+    def prefix(self, key: str) -> int | None:
+        """Return the tokens of the messages ``key``, when they are known."""
+        return self._prefixes.get(key)
+
+    def note_prefix(self, key: str, tokens: int) -> None:
+        """Remember how many tokens the messages ``key`` are."""
+        self._prefixes[key] = tokens
+        if len(self._prefixes) > _PREFIXES:
+            self._prefixes.popitem(last=False)
+
+    def knows(self, slot: int) -> bool:
+        """Whether what is believed of ``slot`` is all that it may be good for.
+
+        It is not on a slot that was not used from here yet, and whose prompt no saved state would give back.
+        """
+        return self.states is not None or bool(self.warmth.held(slot))
+
+    async def prepare(
+        self,
+        client: httpx.AsyncClient,
+        engine: Running,
+        slot: int,
+        prompt: Prompt,
+        *,
+        read: Callable[[int, int], Awaitable[None]],
+    ) -> int:
+        """Make ``slot`` know as much of ``prompt`` as can be had, and return how many tokens that is.
+
+        ``read`` has the slot compute the prompt's tokens up to the second number; those up to the first are known.
+        """
+        if self._engine != (engine.engine_pid, engine.started):
+            self._engine = engine.engine_pid, engine.started
+            self.warmth.reset()
+        tokens, prefix = prompt.tokens, prompt.prefix
+        known = shared(self.warmth.held(slot), tokens)
+        state, saved = self.states.best(tokens) if self.states is not None else (None, 0)
+        if state is not None and saved - known >= NEAR:
+            known = saved if await self._restore(client, slot, state) else 0
+        self.warmth.note(slot, tokens[: known * WIDTH])
+        if self.states is None or prefix - known < WORTH:
+            return known
+        await read(known, prefix)
+        self.warmth.note(slot, tokens[: prefix * WIDTH])
+        await self._save(client, slot, tokens[: prefix * WIDTH])
+        self.scheduler.poke()
+        return prefix
+
+    async def finished(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
+        """Note that ``slot`` knows ``tokens``; its state is saved when somebody waits for it."""
+        self.warmth.note(slot, tokens)
+        if self.states is not None and self.warmth.awaited(slot, self.scheduler.queued):
+            await self._save(client, slot, tokens)
+
+    async def put_off(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
+        """Note that ``slot`` knows ``tokens``, and save their state: the call will go on, perhaps on another slot."""
+        self.warmth.note(slot, tokens)
+        if self.states is not None and len(tokens) >= WORTH * WIDTH:
+            await self._save(client, slot, tokens)
+
+    def _saved(self, tokens: bytes) -> int:
+        return self.states.best(tokens)[1] if self.states is not None else 0
+
+    async def _save(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
+        assert self.states is not None
+        name = self.states.new_name()
+        try:
+            answer = await client.post(f"/slots/{slot}", params={"action": "save"}, json={"filename": name})
+        except httpx.TransportError:
+            # The generation that follows says it better.
+            return
+        if answer.status_code == 200:
+            count = int(answer.json()["n_saved"])
+            await anyio.to_thread.run_sync(partial(self.states.keep, name, tokens, count))
+        else:
+            self.states.refuse(f"the engine does not save the state of a prompt: {answer.text[:200]}")
+
+    async def _restore(self, client: httpx.AsyncClient, slot: int, state: SavedState) -> bool:
+        assert self.states is not None
+        try:
+            await anyio.to_thread.run_sync(partial(self.states.check, state))
+            answer = await client.post(f"/slots/{slot}", params={"action": "restore"}, json={"filename": state.name})
+        except StateRefused as error:
+            self.states.refuse(error.message)
+            return False
+        except httpx.TransportError:
+            return False
+        if answer.status_code == 200 and int(answer.json()["n_restored"]) == state.count:
+            return True
+        self.states.refuse(f"the engine refuses the saved state {state.name!r}: {answer.text[:200]}; it is removed.")
+        self.states.drop(state)
+        return False
+
+
+def _weight(answer: Completion) -> int:
+    """Bytes, roughly."""
+    return 500 + len(answer.text) + sum(100 + 50 * len(item.top) for item in answer.logprobs)

@@ -1,0 +1,175 @@
+"""Prefixes, saved states and equal calls on a real engine: counts and texts, never times."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from shuntyard import settings as settings_module
+from shuntyard.benchmarks.sharing.engines import engine, model, states_in
+from shuntyard.events import Event, Progress
+from shuntyard.messages import Completion, Message, ModelRequest, Place
+from shuntyard.serving import fetch, supervise
+from shuntyard.serving.desk import Leases
+from shuntyard.serving.local import LocalModel
+from shuntyard.serving.source import LocalSource
+from shuntyard.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+NAME = "smollm2-135m"
+RULES = "You are a careful agent.\n" + "\n".join(f"Tool {n}: reads table {n * 7}." for n in range(30))
+
+
+def asked(task: str, tokens: int = 6) -> ModelRequest:
+    said = (Message(role="system", content=RULES), Message(role="user", content=task))
+    return ModelRequest(messages=said, max_tokens=tokens)
+
+
+@pytest.fixture
+def alone(pulled: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings whose engines and saved states no other test sees."""
+    settings = settings_module.load({"threads": 2, "idle_minutes": 2})
+    assert callable(pulled)
+    pulled(NAME)
+    monkeypatch.setenv("SHUNTYARD_ENGINES", str(tmp_path / "engines"))
+    yield settings
+    supervise.stop(settings)
+
+
+async def together(model: LocalModel, requests: list[ModelRequest]) -> list[Completion]:
+    answers: dict[int, Completion] = {}
+
+    async def ask(n: int, request: ModelRequest) -> None:
+        answers[n] = await model.complete(request)
+
+    async with anyio.create_task_group() as group:
+        for n, request in enumerate(requests):
+            group.start_soon(ask, n, request)
+    return [answers[n] for n in range(len(requests))]
+
+
+def computed(answers: list[Completion]) -> int:
+    return sum(answer.usage.prompt - answer.usage.cached for answer in answers)
+
+
+@pytest.mark.small_model
+async def test_a_prefix_is_computed_once_and_outlives_its_engine(alone: Settings) -> None:
+    told: list[Event] = []
+    first = await LocalSource(alone, told.append).open(NAME)
+    answers = await together(first, [asked(f"What does tool {n} do?") for n in range(4)])
+    total = answers[0].usage.prompt
+    assert total > 300
+    assert computed(answers) < total + 4 * 30, "four siblings compute their prefix once"
+    assert len({answer.text for answer in answers}) > 1
+    supervise.stop(alone)
+    (state,) = (supervise.engines_folder(alone) / "states").glob("*.kv")
+    assert state.parent.stat().st_mode & 0o077 == 0
+
+    # A new engine and a new process's view of it.
+    again = await (await LocalSource(alone, told.append).open(NAME)).complete(asked("What does tool 1 do?"))
+    assert again.usage.prompt - again.usage.cached < 30
+    assert again.text == answers[1].text
+    assert not again.cached, "it was generated, on a state that was not computed"
+    supervise.stop(alone)
+
+    # Bytes that the engine would believe, and answer nonsense from.
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    state.write_bytes(content)
+    mended = await (await LocalSource(alone, told.append).open(NAME)).complete(asked("What does tool 1 do?"))
+    assert mended.usage.cached < 30
+    assert mended.text == answers[1].text
+    whats = [event.what for event in told if isinstance(event, Progress)]
+    assert [what for what in whats if "damaged" in what]
+
+
+@pytest.mark.small_model
+async def test_equal_calls_are_computed_once_and_survive_their_leader(alone: Settings) -> None:
+    model = await LocalSource(alone).open(NAME)
+    request = ModelRequest(messages=(Message(role="user", content="Say hello."),), max_tokens=8)
+    answers = await together(model, [request] * 3)
+    assert sorted(answer.cached for answer in answers) == [False, True, True]
+    assert len({answer.text for answer in answers}) == 1
+    shared = next(answer for answer in answers if answer.cached)
+    assert shared.usage.cached == shared.usage.prompt and shared.usage.completion == 8
+    pieces: list[str] = []
+    kept = await model.complete(request.model_copy(update={"place": Place(run="r")}), on_text=pieces.append)
+    assert kept.cached and kept.text == "".join(pieces) == answers[0].text
+    other = await model.complete(request.model_copy(update={"max_tokens": 9}))
+    assert not other.cached
+    warm = await model.complete(request.model_copy(update={"temperature": 0.1}))
+    assert not warm.cached
+
+    long = ModelRequest(messages=(Message(role="user", content="Tell a story."),), max_tokens=40)
+    got: list[Completion] = []
+    leader = anyio.CancelScope()
+    begun = anyio.Event()
+
+    async def lead() -> None:
+        with leader:
+            await model.complete(long, on_text=lambda text: begun.set())
+
+    async def follow() -> None:
+        got.append(await model.complete(long))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(lead)
+        await begun.wait()
+        group.start_soon(follow)
+        await anyio.sleep(0.3)
+        leader.cancel()
+    assert leader.cancelled_caught
+    assert got[0].cached and got[0].usage.completion == 40
+
+
+@pytest.mark.small_model
+async def test_without_saved_states_siblings_share_a_slot(alone: Settings) -> None:
+    settings = alone.model_copy(update={"state_mib": 0, "reuse_answers": False})
+    model = await LocalSource(settings).open(NAME)
+    answers = await together(model, [asked("What does tool 1 do?", 3)] * 3)
+    assert computed(answers) < answers[0].usage.prompt + 3 * 30
+    assert [answer.cached for answer in answers] == [False] * 3
+    assert list((supervise.engines_folder(settings) / "states").iterdir()) == []
+
+
+@pytest.mark.small_model
+async def test_a_long_prompt_lets_an_earlier_application_pass_and_goes_on(alone: Settings, tmp_path: Path) -> None:
+    (weights,) = fetch.ensure(NAME, alone)
+    long = asked("What does tool 2 do?").model_copy(update={"place": Place(run="late", arrived=2.0)})
+    short = ModelRequest(
+        messages=(Message(role="user", content="Hi."),), max_tokens=2, place=Place(run="early", arrived=1.0)
+    )
+    with engine(weights, 2, str(tmp_path)) as one:
+        opened = model(one, slots=1, states=states_in(tmp_path, weights))
+        order: list[str] = []
+        answers: list[Completion] = []
+
+        async def ask() -> None:
+            answers.append(await opened.complete(long))
+            order.append("late")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            begin = one.cpu()
+            while one.cpu() - begin < 0.3:  # noqa: ASYNC110 - the engine's clock
+                await anyio.sleep(0.02)
+            await opened.complete(short)
+            order.append("early")
+        assert order == ["early", "late"]
+        assert answers[0].usage.cached < 30, "all of it was computed, part of it before it was put off"
+        assert (await opened.complete(long)).text == answers[0].text
+
+
+async def test_a_slot_belongs_to_one_at_a_time(tmp_path: Path) -> None:
+    mine, theirs = Leases(tmp_path, "k", 2), Leases(tmp_path, "k", 2)
+    assert mine.take(0) and not theirs.take(0) and theirs.take(1)
+    mine.give(0)
+    assert theirs.take(0)
+    theirs.give(0)
+    theirs.give(1)
+    gone = Leases(tmp_path / "gone" / "file", "k", 1)
+    (tmp_path / "gone").write_text("in the way")
+    assert gone.take(0), "a call must not hang for a lock that cannot be made"
+    gone.give(0)
