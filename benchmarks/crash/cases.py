@@ -7,8 +7,8 @@ import multiprocessing
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Set
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,51 +59,81 @@ class Case:
         """All that must not be."""
         return self.rerun + self.wrong + self.twice + self.unknown
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of a plan that was killed and resumed."""
+
+    record: Mapping[StepKey, Recorded]
+    """What was on record when all of the killed run had ended."""
+    again: Set[str]
+    """Paths that were called after that."""
+    unknown: int
+    values: Mapping[str, Any]
+    """By node id, at the end."""
+    replayed: int
+    said: Mapping[str, Assumption]
+    """What was said of effects in doubt."""
+
 
 async def case(given: Drive) -> Case:
     """Run the plan of ``given``, kill it, resume it. Raises ShuntyardError when it is not killed or never done."""
-    wanted = crash_plan(given.seed, size=given.size)
     code = _process(given)
     died = time.monotonic()
     if code != -signal.SIGKILL:
         raise ShuntyardError(f"the driver of {given!r} ended with {code!r} before it was killed; look at its output.")
-    before = tools.called(given.folder)
-    outlived = _wait_for_workers({pid for _, pid in before}) - died
+    outlived = _wait_for_workers({pid for _, pid in tools.called(given.folder)}) - died
     run = (given.folder / RUN).read_text()
     record = await _record(given.folder, run)
     begun = len(tools.called(given.folder))
     unknown = sum(StepKey(run, 0, path) not in record for path, _ in _effects(given.folder, run))
-    resumed, doubts = await _resume(replace(given, kill_at=0, run=run))
+    given = replace(given, run=run)
+    resumed, said = await _resume(replace(given, kill_at=0))
     again = {path for path, _ in tools.called(given.folder)[begun:]}
-    finished = {key.path for key, step in record.items() if step.result is not None and step.result.status == "done"}
-    effects = Counter(path for path, _ in _effects(given.folder, run))
+    seen = Seen(record, again, unknown, resumed["values"], resumed["replayed"], said)
+    return judge(given, seen, crash_plan(given.seed, size=given.size), outlived)
+
+
+def judge(given: Drive, seen: Seen, wanted: Wanted, outlived: float) -> Case:
+    """Compare what was seen, and the effects that happened, with what was wanted."""
+    finished = {key.path for key, step in seen.record.items() if step.result is not None and step.result.ok}
+    happened = _effects(given.folder, given.run)
     return Case(
         executor=given.executor,
         point=given.kill_at,
         seed=given.seed,
         finished=len(_nodes(finished, wanted)),
-        rerun=len(finished & again),
-        wrong=_wrong(wanted, resumed["values"], doubts) + _missing(wanted, _effects(given.folder, run)),
-        twice=sum(count > 1 for count in effects.values()),
-        unknown=unknown,
-        doubt_done=sum(word == "done" for word in doubts.values()),
-        doubt_not_done=sum(word == "not-done" for word in doubts.values()),
-        replayed=resumed["replayed"],
+        rerun=len(finished & seen.again),
+        wrong=_wrong(wanted, seen.values, seen.said) + _missing(wanted, happened),
+        twice=sum(count > 1 for count in Counter(path for path, _ in happened).values()),
+        unknown=seen.unknown,
+        doubt_done=sum(word == "done" for word in seen.said.values()),
+        doubt_not_done=sum(word == "not-done" for word in seen.said.values()),
+        replayed=seen.replayed,
         outlived=round(max(0.0, outlived), 2),
     )
 
 
 async def _resume(given: Drive) -> tuple[dict[str, Any], dict[str, Assumption]]:
-    """Resume until it is done, and return what came of it and what was said of each effect in doubt."""
+    """Resume until it is done, and return what came of it and what was said of each effect in doubt.
+
+    ``replayed`` is that of the first resumption.
+    """
     said: dict[str, Assumption] = {}
+    replayed: int | None = None
     for _ in range(_RESUMES):
         (given.folder / OUTCOME).unlink(missing_ok=True)
         code = _process(replace(given, assume=said))
         if code != 0:
             raise ShuntyardError(f"the driver that resumes {given.run!r} ended with {code!r}; look at its output.")
         found: dict[str, Any] = json.loads((given.folder / OUTCOME).read_text())
+        replayed = found["replayed"] if replayed is None else replayed
         if found["status"] == "done":
-            return found, said
+            return {**found, "replayed": replayed}, said
         # As a person would: look whether it happened, and say so.
         there = dict(_effects(given.folder, given.run))
         unsettled = {key.path for key, step in (await _record(given.folder, given.run)).items() if step.result is None}
@@ -144,7 +174,7 @@ def _effects(folder: Path, run: str) -> list[tuple[str, int]]:
     return [(key.removeprefix(f"{run}:0:"), value) for key, value in tools.happened(folder)]
 
 
-def _nodes(finished: set[str], wanted: Wanted) -> list[str]:
+def _nodes(finished: Set[str], wanted: Wanted) -> list[str]:
     """The nodes of which everything is finished."""
     found = []
     for id, value in wanted.values.items():
@@ -173,14 +203,14 @@ def _missing(wanted: Wanted, effects: list[tuple[str, int]]) -> int:
     return sum(there.get(path) != value for path, value in wanted.effects.items()) + len(there.keys() - wanted.effects)
 
 
-def _wait_for_workers(pids: set[int], *, clock: Callable[[], float] = time.monotonic) -> float:
+def _wait_for_workers(pids: Set[int]) -> float:
     """Wait until all have ended and return when. Raises ShuntyardError when one goes on."""
-    end = clock() + _FAREWELL
+    end = time.monotonic() + _FAREWELL
     while running := [pid for pid in pids if _runs(pid)]:
-        if clock() > end:
+        if time.monotonic() > end:
             raise ShuntyardError(f"workers {running!r} go on {_FAREWELL:g} s after their driver was killed; end them.")
         time.sleep(0.01)
-    return clock()
+    return time.monotonic()
 
 
 def _runs(pid: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import random
@@ -43,6 +42,8 @@ class Drive:
     """Run to go on with; empty starts one."""
     assume: Mapping[str, Assumption] = field(default_factory=dict)
     ray_address: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What it finds in its environment, too."""
 
 
 class Executioner:
@@ -60,11 +61,11 @@ class Executioner:
         if isinstance(event, StepDone) and event.kind == "tool" and event.status == "done" and "[" not in event.path:
             self._finished += 1
             if self._finished == self._drive.kill_at:
-                wait = random.Random(self._drive.seed).choice((0.0, random.Random(self._drive.seed).uniform(0, _SOON)))
-                if wait:
-                    threading.Timer(wait, _die).start()
-                else:
+                # Half of them at once, between a node's record and its dependents; the others anywhere.
+                wait = max(0.0, random.Random(self._drive.seed).uniform(-_SOON, _SOON))
+                if not wait:
                     _die()
+                threading.Timer(wait, _die).start()
 
     def close(self) -> None:
         """Nothing to end."""
@@ -72,8 +73,7 @@ class Executioner:
 
 def drive(given: Drive) -> None:
     """Do it, in a process of its own; what came of it is in the file ``outcome.json``."""
-    # What was preloaded stays shared with the process that this one was forked from.
-    gc.freeze()
+    os.environ |= {"SHUNTYARD_PLUGINS": "", **given.env}
     settings = Settings(
         home=given.folder / HOME,
         workspace=given.folder,

@@ -1,6 +1,6 @@
 """A program that is killed once at a chosen point of a run: ``crashing.py POINT FOLDER EXECUTOR [RUN]``.
 
-Without RUN it starts the run; with RUN it resumes it. It prints the run's result as JSON.
+The environment names a Ray cluster as ``CRASH_CLUSTER``. Without RUN it starts the run; with RUN it resumes it. It prints the run's result as JSON.
 """
 
 import json
@@ -38,7 +38,7 @@ def main() -> None:
 
     settings = Settings(
         home=FOLDER / "home", workspace=FOLDER, approve=("store",), memory=False, tools=(TOOLS,),
-        executor=EXECUTOR, workers=2,
+        executor=EXECUTOR, workers=2, ray_address=os.environ.get("CRASH_CLUSTER", ""),
     )  # fmt: skip
     agent = Agent(settings=settings, model=ScriptedModel(answer), builtin=False)
     if run:

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from executor_parts import EXECUTORS, ON_RAY, all_gone
 
 PROGRAM = Path(__file__).with_name("crashing.py")
+Program = Callable[..., subprocess.CompletedProcess[str]]
 HOW = ("kill", "interrupt")
 LOCAL = ["inprocess", "processes"]
 CASES = [
@@ -22,16 +24,22 @@ CASES = [
 UNDISTURBED = {"n1": ["done", 10], "n2": ["done", 32], "n3": ["done", 42], "n4": ["done", "stored 42"]}
 
 
-def program(
-    point: str, folder: Path, executor: str, *more: str, by_sigint: bool = False
-) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONSAFEPATH": "1"}
-    if by_sigint:
-        env["BY_SIGINT"] = "1"
-    return subprocess.run(
-        [sys.executable, str(PROGRAM), point, str(folder), executor, *more],
-        capture_output=True, text=True, env=env, timeout=250,
-    )  # fmt: skip
+@pytest.fixture
+def program(address: Callable[[str], str]) -> Program:
+    """Runs ``crashing.py`` to its end."""
+
+    def run(
+        point: str, folder: Path, executor: str, *more: str, by_sigint: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "PYTHONSAFEPATH": "1", "CRASH_CLUSTER": address(executor)}
+        if by_sigint:
+            env["BY_SIGINT"] = "1"
+        return subprocess.run(
+            [sys.executable, str(PROGRAM), point, str(folder), executor, *more],
+            capture_output=True, text=True, env=env, timeout=250,
+        )  # fmt: skip
+
+    return run
 
 
 def only_run(folder: Path) -> str:
@@ -50,7 +58,9 @@ def calls(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("executor", "point", "how"), CASES)
-def test_resume_finishes_what_a_crash_left(executor: str, point: str, how: str, tmp_path: Path) -> None:
+def test_resume_finishes_what_a_crash_left(
+    executor: str, point: str, how: str, tmp_path: Path, program: Program
+) -> None:
     by_sigint = how == "interrupt"
     crashed = program(point, tmp_path, executor, by_sigint=by_sigint)
     assert crashed.returncode != 0
@@ -69,7 +79,7 @@ def test_resume_finishes_what_a_crash_left(executor: str, point: str, how: str, 
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_an_effect_in_doubt_waits_for_a_person(executor: str, tmp_path: Path) -> None:
+def test_an_effect_in_doubt_waits_for_a_person(executor: str, tmp_path: Path, program: Program) -> None:
     assert program("effect", tmp_path, executor).returncode != 0
     run = only_run(tmp_path)
     doubtful = read(program("effect", tmp_path, executor, run))
@@ -83,7 +93,7 @@ def test_an_effect_in_doubt_waits_for_a_person(executor: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("executor", LOCAL)
-def test_an_effect_assumed_not_done_runs_again(executor: str, tmp_path: Path) -> None:
+def test_an_effect_assumed_not_done_runs_again(executor: str, tmp_path: Path, program: Program) -> None:
     assert program("effect", tmp_path, executor).returncode != 0
     result = read(program("effect", tmp_path, executor, only_run(tmp_path), "n4=not-done"))
     assert (result["status"], result["values"]) == ("done", UNDISTURBED)
