@@ -11,19 +11,19 @@ from ...plugins import lazy
 
 if TYPE_CHECKING:
     from .cases import Case, case
-    from .cluster import cluster
+    from .cluster import ray_cluster
     from .measure import run
     from .plans import crash_plan
     from .shown import describe
 
-__all__ = ["Case", "case", "cluster", "crash_plan", "describe", "run"]
+__all__ = ["Case", "case", "crash_plan", "describe", "ray_cluster", "run"]
 
 __getattr__ = lazy(
     __name__,
     {
         "Case": ".cases",
         "case": ".cases",
-        "cluster": ".cluster",
+        "ray_cluster": ".cluster",
         "crash_plan": ".plans",
         "describe": ".shown",
         "run": ".measure",

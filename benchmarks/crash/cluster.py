@@ -36,7 +36,7 @@ _LEAN = {"RAY_prestart_worker_first_driver": "0"}
 
 
 @contextmanager
-def cluster(cpus: int = 2) -> Iterator[Cluster]:
+def ray_cluster(cpus: int = 2) -> Iterator[Cluster]:
     """Yield a cluster with ``cpus`` CPUs; nothing of it is left behind, its processes also when this one is killed.
 
     Raises UsageError when Ray is not installed or does not start.

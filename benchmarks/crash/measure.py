@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from ...errors import UsageError
 from .cases import Case, case
-from .cluster import cluster
+from .cluster import ray_cluster
 from .driver import Drive
 
 ExecutorName = Literal["inprocess", "processes", "ray"]
@@ -36,7 +36,7 @@ async def run(
     chosen, kills = _executors(executor), _points(points, nodes)
     found: list[Case] = []
     for name in chosen:
-        with cluster() if name == "ray" else nullcontext() as ray:
+        with ray_cluster() if name == "ray" else nullcontext() as ray:
             for seed in range(seeds):
                 for point in kills:
                     with tempfile.TemporaryDirectory(prefix="shuntyard-bench-", ignore_cleanup_errors=True) as place:

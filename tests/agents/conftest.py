@@ -48,9 +48,9 @@ def end_all(place: str) -> None:
 @pytest.fixture(scope="session")
 def cluster(own_ray: None) -> Iterator[str]:
     """Address of a cluster that all tests share, on first use."""
-    from shuntyard.benchmarks.crash import cluster as started
+    from shuntyard.benchmarks.crash import ray_cluster
 
-    with started(cpus=4) as found:
+    with ray_cluster(cpus=4) as found:
         yield found.address
 
 
