@@ -65,14 +65,16 @@ def hold(cpus: int) -> None:
     """Start a cluster, print its address, and end it when stdin closes."""
     import ray
 
-    out = os.dup(1)
-    os.dup2(2, 1)  # what Ray prints is not the address
+    # What Ray prints is not the address, and no worker of it may wait for what the line never says.
+    line, out = os.dup(0), os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
     found = ray.init(
         address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=_STORE, log_to_driver=False,
         logging_level="ERROR",
     )  # fmt: skip
     os.write(out, f"{found.address_info['gcs_address']}\n".encode())
-    sys.stdin.read()
+    os.read(line, 1)
     ray.shutdown()
 
 

@@ -75,9 +75,7 @@ def fitted(rows: Sequence[Row], info: ModelInfo, pace: Pace) -> Fitted:
     instructions = max(0, round(float(base + (slope - unit) * sizes.mean())))
     more, least = (float(one) for one in numpy.polyfit(sizes, [row.written for row in rows], 1))
     error = logistic([(math.log(row.size), row.loss) for row in rows])
-    model = info.model_copy(
-        update={"seconds_per_token": pace.writing, "seconds_per_prompt_token": pace.reading}
-    )
+    model = info.model_copy(update={"seconds_per_token": pace.writing, "seconds_per_prompt_token": pace.reading})
     cut = Cut(
         error=lambda tokens: error(math.log(max(tokens / unit, 1e-9))),
         instructions=instructions,

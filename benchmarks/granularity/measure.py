@@ -176,7 +176,7 @@ def _plain(found: Chunking) -> dict[str, float]:
 
 
 def _measured(rows: Sequence[Row], setting: Setting, pace: Pace) -> dict[str, float]:
-    """A whole task out of the parts that were measured: laid out over the calls at once, wrong as they are on average."""
+    """A whole out of the parts that were measured: laid out over the calls at once, wrong as they are on average."""
     each = [pace.seconds(row) for row in rows]
     count = setting.items // rows[0].size
     free = [0.0] * setting.concurrency
@@ -195,7 +195,7 @@ def _setting(tasks: str, items: int, parts: int, concurrency: int) -> Setting:
     if items < 8 or items & (items - 1):
         raise UsageError(f"items={items!r} is no power of two from 8 on; write items=32.")
     if parts < 2 or concurrency < 1:
-        raise UsageError(f"parts={parts!r} concurrency={concurrency!r}: at least 2 and 1; write parts=12 concurrency=4.")
+        raise UsageError(f"parts={parts!r} concurrency={concurrency!r} are too few; write parts=12 concurrency=4.")
     grid = [size for size in (2**power for power in range(1, 20)) if size <= items]
     return Setting(names, items, grid, parts, concurrency)
 

@@ -1,6 +1,7 @@
 """A program that is killed once at a chosen point of a run: ``crashing.py POINT FOLDER EXECUTOR [RUN]``.
 
-The environment names a Ray cluster as ``CRASH_CLUSTER``. Without RUN it starts the run; with RUN it resumes it. It prints the run's result as JSON.
+Without RUN it starts the run; with RUN it resumes it. It prints the run's result as JSON. ``CRASH_CLUSTER`` in the
+environment names a Ray cluster.
 """
 
 import json

@@ -40,9 +40,7 @@ def calls(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("executor", REMOTE)
-async def test_a_dag_with_fan_out_and_chain(
-    executor: str, tmp_path: Path, address: Callable[[str], str]
-) -> None:
+async def test_a_dag_with_fan_out_and_chain(executor: str, tmp_path: Path, address: Callable[[str], str]) -> None:
     p = PlanBuilder("numbers")
     numbers = p.echo(value=[1, 2, 3, 4])
     each = p.who(number=p.item).over(numbers)

@@ -82,7 +82,9 @@ async def test_the_curves_have_different_best_sizes(tmp_path: Path) -> None:
     best = set()
     for name, curve in CURVES.items():
         (tmp_path / name).mkdir()
-        best.add((await result_of(Curve(curve, reading=0.0125, writing=0.08), SETTING, tmp_path / name))["measured_best"])
+        best.add(
+            (await result_of(Curve(curve, reading=0.0125, writing=0.08), SETTING, tmp_path / name))["measured_best"]
+        )
     assert len(best) > 1
 
 
@@ -125,7 +127,9 @@ def test_losses_are_shares() -> None:
 
 def test_the_speeds_are_those_that_explain_the_seconds() -> None:
     rows = [
-        fit.Row(task="t", size=n, seed=0, prompt=50 + n, cached=20, written=w, seconds=0.01 * (30 + n) + 0.2 * w, loss=0)
+        fit.Row(
+            task="t", size=n, seed=0, prompt=50 + n, cached=20, written=w, seconds=0.01 * (30 + n) + 0.2 * w, loss=0
+        )
         for n, w in [(1, 3), (10, 5), (40, 2)]
     ]
     assert fit.pace_of(rows) == fit.Pace(pytest.approx(0.01), pytest.approx(0.2))  # type: ignore[arg-type]
