@@ -35,6 +35,8 @@ def mix(inputs: list[int], add: int, seconds: float, ctx: Ctx, step: Step) -> in
         inputs: Earlier numbers.
         add: Where it begins.
         seconds: How long it takes.
+        ctx: The run.
+        step: The call.
     """
     _called(ctx, step)
     time.sleep(seconds)
@@ -49,6 +51,8 @@ def spread(start: int, count: int, seconds: float, ctx: Ctx, step: Step) -> list
         start: An earlier number.
         count: How many.
         seconds: How long it takes.
+        ctx: The run.
+        step: The call.
     """
     _called(ctx, step)
     time.sleep(seconds)
@@ -62,6 +66,8 @@ def record(value: int, seconds: float, ctx: Ctx, step: Step) -> int:
     Args:
         value: An earlier number.
         seconds: How long it takes; the effect happens in the middle.
+        ctx: The run.
+        step: The call.
     """
     _called(ctx, step)
     time.sleep(seconds / 2)
@@ -77,6 +83,8 @@ def deliver(value: int, seconds: float, ctx: Ctx, step: Step) -> int:
     Args:
         value: An earlier number.
         seconds: How long it takes; the effect happens in the middle.
+        ctx: The run.
+        step: The call.
     """
     _called(ctx, step)
     time.sleep(seconds / 2)
