@@ -113,7 +113,7 @@ async def fill(
     model: Model, setting: Setting, log: Log, *, until: float, say: Callable[[str], None] | None = None
 ) -> list[str]:
     """Make the calls that the log does not have, while there is time; return the tasks that are complete."""
-    ended = []
+    ended: list[str] = []
     for task in setting.tasks:
         done = {(row.size, row.seed) for row in log.rows().get(task, ())}
         for size, seed in setting.calls(task):
@@ -183,8 +183,9 @@ def _measured(rows: Sequence[Row], setting: Setting, pace: Pace) -> dict[str, fl
     for at in range(count):
         heapq.heapreplace(free, free[0] + each[at % len(each)])
     seconds, error = max(free), statistics.mean(row.loss for row in rows)
-    worth = seconds / (1 - error) if error < 1 else float("inf")
-    return {"seconds": seconds, "error": error, "seconds_per_right": worth}
+    # All wrong counts as half a call right: with more calls one might have been.
+    right = max(1 - error, 0.5 / len(rows))
+    return {"seconds": seconds, "error": error, "seconds_per_right": seconds / right}
 
 
 def _setting(tasks: str, items: int, parts: int, concurrency: int) -> Setting:

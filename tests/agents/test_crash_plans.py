@@ -27,7 +27,7 @@ POINTS = (25, 55, 85)
 async def test_nothing_finished_runs_again_and_nothing_happens_twice(
     executor: ExecutorName, point: int, seed: int, tmp_path: Path, address: Callable[[str], str]
 ) -> None:
-    given = Drive(tmp_path, executor, seed, kill_at=point, ray_address=address(executor), env=os.environ)
+    given = Drive(tmp_path, executor, seed, kill_at=point, ray_address=address(executor), env=dict(os.environ))
     found = await crash.case(given)
     assert (found.rerun, found.wrong, found.twice, found.unknown) == (0, 0, 0, 0)
     assert point <= found.finished <= found.replayed < 101

@@ -1,6 +1,8 @@
 """The best cut, against trying every number of parts under the same model."""
 
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -117,3 +119,11 @@ def test_what_cannot_be_done_is_said() -> None:
         choose_chunk(0, Cut(error=lambda size: 0.0), MODEL)
     with pytest.raises(UsageError, match="no cut"):
         choose_chunk(1_000_000, Cut(error=lambda size: 0.0, answer=100), MODEL)
+
+
+def test_the_page_on_cutting_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cutting.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(program, {})
+    parts, size = map(int, re.findall(r"(\d+) parts of (\d+) tokens", capsys.readouterr().out)[0])
+    assert 1 < parts < 20_000 and parts * size >= 20_000
