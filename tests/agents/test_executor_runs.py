@@ -125,8 +125,8 @@ def test_the_program_that_was_started_is_never_run_again(tmp_path: Path) -> None
     assert done.stdout.count("\n") == 1
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="ray is installed")
-async def test_without_ray_the_mend_is_told(tmp_path: Path) -> None:
+async def test_without_ray_the_mend_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'shuntyard\[ray\]'"):
         await agent_on("ray", tmp_path).run("x", plan=plan_of("who"))
 
