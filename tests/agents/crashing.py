@@ -30,7 +30,8 @@ TOOLS = str(Path(__file__).with_name("crash_tools.py"))
 def main() -> None:
     run = sys.argv[4] if len(sys.argv) > 4 else ""
     assume = dict(part.split("=") for part in sys.argv[5:])
-    (FOLDER / "driver").write_text(str(os.getpid()))
+    how = "interrupt" if os.environ.get("BY_SIGINT") else "kill"
+    (FOLDER / "driver").write_text(f"{os.getpid()} {POINT} {how}")
     die = load_module(TOOLS).die
 
     def answer(request: ModelRequest) -> str:
