@@ -1,6 +1,7 @@
 """The prediction against a model whose error and speeds are known."""
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import ScriptedServer
 
 from shuntyard.benchmarks import granularity
 from shuntyard.benchmarks.granularity import fit, measure
@@ -156,3 +158,27 @@ async def test_the_comparison_is_shown(tmp_path: Path) -> None:
     table = granularity.describe(result)
     assert "steps of the grid apart" in table and "sorting: not measured yet" in table
     assert not measure.within_one(result)
+
+
+async def test_a_model_behind_a_url_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(request: dict[str, Any]) -> str:
+        text = request["messages"][-1]["content"]
+        if text.startswith("How many"):
+            return str(text.split("\n")[1].split().count("red"))
+        numbers = sorted(re.findall(r"\d+", text), key=int)
+        return " ".join(numbers if text.startswith("Sort") else numbers[:1])
+
+    monkeypatch.chdir(tmp_path)
+    with ScriptedServer(answer) as server:
+        (tmp_path / "shuntyard.toml").write_text(server.toml("there", context=4096))
+        heard: list[str] = []
+        options: dict[str, Any] = {"model": "there", "tasks": "counting,sorting", "items": 8, "parts": 2}
+        result = await granularity.run(**options, say=heard.append)
+        made = len(server.requests)
+        assert made == 2 * (2 * 3 + 2 * 3) and len(heard) == 2 * (3 + 3)
+        assert set(result["tasks"]) == {"counting", "sorting"} and result["unmeasured"] == []
+        assert all(row["measured"]["error"] == 0 for task in result["tasks"].values() for row in task["sizes"])
+        assert await granularity.run(**options) == result and len(server.requests) == made
+        later = await granularity.run(**{**options, "tasks": "retrieval", "minutes": 0.0})
+        assert later["unmeasured"] == ["retrieval"] and len(server.requests) == made
+    json.dumps(result, allow_nan=False)
