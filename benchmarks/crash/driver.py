@@ -21,6 +21,7 @@ from ...settings import Settings
 from ...steps import Assumption, Limits, RunResult
 from .plans import crash_plan
 
+ExecutorName = Literal["inprocess", "processes", "ray"]
 HOME, RUN, OUTCOME = "home", "run", "outcome.json"
 _SOON = 0.02
 """Most seconds between the last of the nodes to wait for and the kill."""
@@ -32,7 +33,7 @@ class Drive:
 
     folder: Path
     """Home, workspace and outcome lie there."""
-    executor: Literal["inprocess", "processes", "ray"]
+    executor: ExecutorName
     seed: int
     size: int = 101
     """Nodes of the plan."""
@@ -42,8 +43,8 @@ class Drive:
     """Run to go on with; empty starts one."""
     assume: Mapping[str, Assumption] = field(default_factory=dict)
     ray_address: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """What it finds in its environment, too."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What it finds in its environment, too; secrets may be among it."""
 
 
 class Executioner:

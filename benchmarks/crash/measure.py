@@ -8,14 +8,13 @@ from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from ...errors import UsageError
 from .cases import Case, case
 from .cluster import ray_cluster
-from .driver import Drive
+from .driver import Drive, ExecutorName
 
-ExecutorName = Literal["inprocess", "processes", "ray"]
 EXECUTORS: tuple[ExecutorName, ...] = get_args(ExecutorName)
 
 

@@ -9,8 +9,7 @@ from executor_parts import EXECUTORS
 
 from shuntyard.benchmarks import crash
 from shuntyard.benchmarks.crash import Case, cases, crash_plan, tools
-from shuntyard.benchmarks.crash.driver import Drive
-from shuntyard.benchmarks.crash.measure import ExecutorName
+from shuntyard.benchmarks.crash.driver import Drive, ExecutorName
 from shuntyard.benchmarks.crash.plans import Wanted
 from shuntyard.errors import ShuntyardError, UsageError
 from shuntyard.planner.values import parents
