@@ -13,6 +13,8 @@ TIMES ?= 5
 
 BIN := .venv/bin
 READY := .venv/.ready
+RAY := .venv/.ray
+EXTRAS := engine,dev
 TYPES := .cache/types/shuntyard
 
 # With the checkout as the working folder `import tools` must not find our folders.
@@ -43,7 +45,12 @@ $(BIN)/python:
 		$(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python .venv/bin/python install pip; }
 
 $(READY): $(BIN)/python pyproject.toml constraints.txt
-	$(call patiently,Installing packages into .venv,$(BIN)/python -m pip install --disable-pip-version-check -e '.[engine$(,)dev]' -c constraints.txt)
+	$(call patiently,Installing packages into .venv,$(BIN)/python -m pip install --disable-pip-version-check -e '.[$(EXTRAS)]' -c constraints.txt)
+	@touch $@
+
+# Beside the rest only for the tests: 240 MB that nothing else here needs.
+$(RAY): $(READY)
+	$(call patiently,Installing Ray,$(BIN)/python -m pip install --disable-pip-version-check "$$(sed -n 's/^ray = \["\(.*\)"\]$$/\1/p' pyproject.toml)" -c constraints.txt)
 	@touch $@
 
 $(TYPES):
@@ -68,7 +75,9 @@ lint: setup ## Style, types and floors
 models: setup
 	@for name in all-minilm-l6-v2 smollm2-135m qwen2.5-coder-0.5b qwen2.5-coder-1.5b; do $(pull) $$name || exit $$?; done
 
-test: lint models ## Everything that CI checks; MARKS='not model' leaves out the slow part
+# A fresh .venv gets it with the first installation.
+test: EXTRAS := engine,dev,ray
+test: lint models $(RAY) ## Everything that CI checks; MARKS='not model' leaves out the slow part
 	$(BIN)/python -m pytest -c tests/pytest.ini $(if $(MARKS),-m '$(MARKS)') $(ARGS)
 
 search: setup ## Repeat the property tests with new examples; TIMES=20 for longer

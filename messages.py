@@ -130,3 +130,5 @@ class ModelInfo(Frozen):
     """An embedding model: it never answers a ModelRequest."""
     seconds_per_token: float | None = None
     """Generated-token latency where it is known; used to predict a plan's time."""
+    seconds_per_prompt_token: float | None = None
+    """Time to read one token where it is known."""

@@ -281,7 +281,7 @@ class Phases:
 
     def _check_given(self, plan: Plan) -> Plan:
         specs = self._rooms.specs
-        found = problems(plan, specs)
+        found = problems(plan, specs, max_nodes=self._ctx.limits.max_nodes)
         if found:
             raise PlanInvalid(found)
         return complete(plan, specs).model_copy(update={"origin": "person"})

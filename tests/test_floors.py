@@ -18,7 +18,7 @@ HOMES = {
     "litellm": ("router/remote.py",),
     "networkx": ("planner/dag.py",),
     "onnxruntime": ("serving/embed.py",),
-    "ray": ("agents/executors/ray.py",),
+    "ray": ("agents/executors/ray.py", "benchmarks/crash/cluster.py"),
     "rich": ("cli/", "agents/board.py", "agents/live.py"),
     "sqlalchemy": ("memory/",),
     "tokenizers": ("serving/embed.py",),

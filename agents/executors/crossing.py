@@ -123,7 +123,7 @@ def crossing(tool: Tool) -> Source | str:
     name = getattr(function, "__qualname__", "")
     if module is None or not name or "<locals>" in name or "<lambda>" in name:
         return "it is made inside a function; put it at the top of a file"
-    if module.__name__ == _OWN or module.__name__.startswith(f"{_OWN}."):
+    if module.__name__.startswith(f"{_OWN}.tools."):
         return "it comes with Shuntyard and is short"
     if not tool.cpu:
         return "it waits rather than computes; @tool(cpu=True) would move it"

@@ -11,18 +11,19 @@ from pathlib import Path
 from shuntyard import tool
 from shuntyard.protocols import Ctx
 
-POINT = os.environ["CRASH_POINT"]
+REPEATABLE = os.environ.get("CRASH_POINT") == "idempotent"
+"""As the driver sees it; a worker on a cluster has the environment of its node."""
 
 
 def die(here: str, folder: Path) -> None:
     """Kill or interrupt the driver, once, at the chosen point."""
     mark = folder / f"died-{here}"
-    if here != POINT or mark.exists():
+    driver, point, how = (folder / "driver").read_text().split()
+    if here != point or mark.exists():
         return
     mark.touch()
-    driver = int((folder / "driver").read_text())
-    os.kill(driver, signal.SIGINT if os.environ.get("BY_SIGINT") else signal.SIGKILL)
-    if driver != os.getpid():
+    os.kill(int(driver), signal.SIGINT if how == "interrupt" else signal.SIGKILL)
+    if int(driver) != os.getpid():
         # A worker that outlives its driver would come back from this and write into the log.
         time.sleep(5)
 
@@ -62,7 +63,7 @@ def add(first: int, second: int, ctx: Ctx) -> int:
     return first + second
 
 
-@tool(effect="write", idempotent=POINT == "idempotent")
+@tool(effect="write", idempotent=REPEATABLE)
 def store(value: int, ctx: Ctx) -> str:
     """Store a value and say so.
 

@@ -1,22 +1,19 @@
-"""A program that is killed once at a chosen point of a run: ``crashing.py POINT FOLDER EXECUTOR [RUN]``.
-
-Without RUN it starts the run; with RUN it resumes it. It prints the run's result as JSON.
-"""
+"""A program that is killed once at a chosen point of a run, or that resumes one; what came of it is in a file."""
 
 import json
+import multiprocessing
 import os
-import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-POINT, FOLDER, EXECUTOR = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-os.environ["CRASH_POINT"] = POINT
-
-from shuntyard import Agent  # noqa: E402  the tools read their point when they are loaded
-from shuntyard.agents.portal import run_sync  # noqa: E402
-from shuntyard.messages import ModelRequest  # noqa: E402
-from shuntyard.serving.scripted import ScriptedModel  # noqa: E402
-from shuntyard.settings import Settings  # noqa: E402
-from shuntyard.tools.load import load_module  # noqa: E402
+from shuntyard import Agent
+from shuntyard.agents.portal import run_sync
+from shuntyard.messages import ModelRequest
+from shuntyard.serving.scripted import ScriptedModel
+from shuntyard.settings import Settings
+from shuntyard.tools.load import load_module
 
 PLAN = """1. measure(name="a")
 2. measure(name="b")
@@ -24,36 +21,64 @@ PLAN = """1. measure(name="a")
 4. store(value=$3)
 """
 TOOLS = str(Path(__file__).with_name("crash_tools.py"))
+OUTCOME = "outcome.json"
 
 
-def main() -> None:
-    run = sys.argv[4] if len(sys.argv) > 4 else ""
-    assume = dict(part.split("=") for part in sys.argv[5:])
-    (FOLDER / "driver").write_text(str(os.getpid()))
+@dataclass(frozen=True)
+class Job:
+    """What the program does."""
+
+    point: str
+    folder: Path
+    executor: str
+    cluster: str = ""
+    """Address of a Ray cluster."""
+    how: str = "kill"
+    """Or ``interrupt``."""
+    run: str = ""
+    """Run to go on with; empty starts one."""
+    assume: Mapping[str, Any] = field(default_factory=dict)
+
+
+def main(job: Job) -> None:
+    """Do it, in a process of its own."""
+    # The tools read it when they are loaded.
+    os.environ["CRASH_POINT"] = job.point
+    (job.folder / "driver").write_text(f"{os.getpid()} {job.point} {job.how}")
     die = load_module(TOOLS).die
 
     def answer(request: ModelRequest) -> str:
-        die(request.role, FOLDER)
+        die(request.role, job.folder)
         return PLAN if request.role == "compile" else "ANSWER: 42 is stored"
 
     settings = Settings(
-        home=FOLDER / "home", workspace=FOLDER, approve=("store",), memory=False, tools=(TOOLS,),
-        executor=EXECUTOR, workers=2,
-    )  # fmt: skip
+        home=job.folder / "home", workspace=job.folder, approve=("store",), memory=False, tools=(TOOLS,),
+        executor=job.executor, workers=2, ray_address=job.cluster,
+    )  # type: ignore[arg-type]  # fmt: skip
     agent = Agent(settings=settings, model=ScriptedModel(answer), builtin=False)
-    if run:
-        result = run_sync(lambda: agent.resume(run, assume=assume))
+    if job.run:
+        result = run_sync(lambda: agent.resume(job.run, assume=job.assume))
     else:
         result = agent.run_sync("measure a and b, add them, store the sum")
-    values = {id: [item.status, item.value] for id, item in sorted(result.results.items())}
-    failure = result.failure.message if result.failure else ""
-    code = result.failure.exit_code if result.failure else 0
-    print(
-        json.dumps(
-            {"run": result.run, "status": result.status, "answer": result.answer, "values": values,
-             "failure": failure, "exit_code": code}
-        )
-    )  # fmt: skip
+    found = {
+        "run": result.run,
+        "status": result.status,
+        "answer": result.answer,
+        "values": {id: [item.status, item.value] for id, item in sorted(result.results.items())},
+        "failure": result.failure.message if result.failure else "",
+        "exit_code": result.failure.exit_code if result.failure else 0,
+    }
+    (job.folder / OUTCOME).write_text(json.dumps(found))
 
 
-main()
+def forked(target: Callable[[Job], None], job: Job) -> int | None:
+    """Run ``target`` in a process that is forked from one that has imported all it needs; return its exit code."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["shuntyard.benchmarks.crash.driver"])
+    process = context.Process(target=target, args=(job,))
+    process.start()
+    process.join(250)
+    if process.is_alive():
+        process.kill()
+        raise AssertionError(f"{job} never ended")
+    return process.exitcode

@@ -30,9 +30,9 @@ EXECUTORS = ["inprocess", *REMOTE]
 
 
 @contextmanager
-def opened(name: str, workers: int = 2) -> Iterator[Executor]:
+def opened(name: str, workers: int = 2, address: str = "") -> Iterator[Executor]:
     """The executor ``name`` over the tools of ``pool_tools.py``; none of its processes is left behind."""
-    settings = Settings(executor=name, workers=workers)  # type: ignore[arg-type]
+    settings = Settings(executor=name, workers=workers, ray_address=address)  # type: ignore[arg-type]
     executor = executor_for(settings, Registry(load_tools(TOOLS)))
     try:
         yield executor

@@ -1,37 +1,33 @@
 """kill -9 and Ctrl-C at every phase of a run, on every executor; then resume: nothing twice, nothing lost."""
 
 import json
-import os
+import signal
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from crashing import OUTCOME, Job, forked, main
 from executor_parts import EXECUTORS, ON_RAY, all_gone
 
-PROGRAM = Path(__file__).with_name("crashing.py")
+Program = Callable[[Job], int | None]
 HOW = ("kill", "interrupt")
 LOCAL = ["inprocess", "processes"]
 CASES = [
     *[(where, point, how) for where in LOCAL for point in ("compile", "tool", "join", "idempotent") for how in HOW],
-    *[pytest.param("ray", point, "kill", marks=ON_RAY) for point in ("tool", "idempotent")],
+    # Of a kill in a read on Ray there is more in test_crash_plans.py.
+    pytest.param("ray", "idempotent", "kill", marks=ON_RAY),
     pytest.param("ray", "tool", "interrupt", marks=ON_RAY),
 ]
 UNDISTURBED = {"n1": ["done", 10], "n2": ["done", 32], "n3": ["done", 42], "n4": ["done", "stored 42"]}
 
 
-def program(
-    point: str, folder: Path, executor: str, *more: str, by_sigint: bool = False
-) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONSAFEPATH": "1"}
-    if by_sigint:
-        env["BY_SIGINT"] = "1"
-    return subprocess.run(
-        [sys.executable, str(PROGRAM), point, str(folder), executor, *more],
-        capture_output=True, text=True, env=env, timeout=250,
-    )  # fmt: skip
+@pytest.fixture
+def program(address: Callable[[str], str]) -> Program:
+    """Runs a job to its end and returns its exit code."""
+    return lambda job: forked(main, replace(job, cluster=address(job.executor)))
 
 
 def only_run(folder: Path) -> str:
@@ -40,9 +36,11 @@ def only_run(folder: Path) -> str:
     return str(run)
 
 
-def read(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def resumed(program: Program, job: Job, **assume: str) -> Any:
+    """What came of resuming the only run that ``job`` has left."""
+    job = replace(job, run=only_run(job.folder), assume=assume)
+    assert program(job) == 0
+    return json.loads((job.folder / OUTCOME).read_text())
 
 
 def calls(folder: Path) -> list[str]:
@@ -50,11 +48,13 @@ def calls(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("executor", "point", "how"), CASES)
-def test_resume_finishes_what_a_crash_left(executor: str, point: str, how: str, tmp_path: Path) -> None:
+def test_resume_finishes_what_a_crash_left(
+    executor: str, point: str, how: str, tmp_path: Path, program: Program
+) -> None:
     by_sigint = how == "interrupt"
-    crashed = program(point, tmp_path, executor, by_sigint=by_sigint)
-    assert crashed.returncode != 0
-    result = read(program(point, tmp_path, executor, only_run(tmp_path)))
+    job = Job(point, tmp_path, executor, how=how)
+    assert program(job) == (1 if by_sigint else -signal.SIGKILL)
+    result = resumed(program, job)
     assert result["status"] == "done"
     assert result["values"] == UNDISTURBED
     expected = ["add", "measure a", "measure b", "store"]
@@ -69,22 +69,23 @@ def test_resume_finishes_what_a_crash_left(executor: str, point: str, how: str, 
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_an_effect_in_doubt_waits_for_a_person(executor: str, tmp_path: Path) -> None:
-    assert program("effect", tmp_path, executor).returncode != 0
-    run = only_run(tmp_path)
-    doubtful = read(program("effect", tmp_path, executor, run))
+def test_an_effect_in_doubt_waits_for_a_person(executor: str, tmp_path: Path, program: Program) -> None:
+    job = Job("effect", tmp_path, executor)
+    assert program(job) == -signal.SIGKILL
+    doubtful = resumed(program, job)
     assert (doubtful["status"], doubtful["exit_code"]) == ("doubt", 5)
     assert "n4" in doubtful["failure"] and "--assume" in doubtful["failure"]
     assert calls(tmp_path).count("store") == 1
 
-    assumed = read(program("effect", tmp_path, executor, run, "n4=done"))
+    assumed = resumed(program, job, n4="done")
     assert assumed["status"] == "done"
     assert calls(tmp_path).count("store") == 1
 
 
 @pytest.mark.parametrize("executor", LOCAL)
-def test_an_effect_assumed_not_done_runs_again(executor: str, tmp_path: Path) -> None:
-    assert program("effect", tmp_path, executor).returncode != 0
-    result = read(program("effect", tmp_path, executor, only_run(tmp_path), "n4=not-done"))
+def test_an_effect_assumed_not_done_runs_again(executor: str, tmp_path: Path, program: Program) -> None:
+    job = Job("effect", tmp_path, executor)
+    assert program(job) == -signal.SIGKILL
+    result = resumed(program, job, n4="not-done")
     assert (result["status"], result["values"]) == ("done", UNDISTURBED)
     assert calls(tmp_path).count("store") == 2

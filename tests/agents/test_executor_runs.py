@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from shuntyard.steps import Node, NodePolicy, Plan
 pytestmark = pytest.mark.anyio
 
 
-def agent_on(executor: str, folder: Path, *tools: Any) -> Agent:
+def agent_on(executor: str, folder: Path, *tools: Any, address: str = "") -> Agent:
     (folder / "work").mkdir(exist_ok=True)
     values = {
         "home": folder / "home", "workspace": folder / "work", "memory": False, "approve": ("*",),
-        "tools": (TOOLS,), "executor": executor, "workers": 2,
+        "tools": (TOOLS,), "executor": executor, "workers": 2, "ray_address": address,
     }  # fmt: skip
     model = ScriptedModel(lambda request: "ANSWER: done")
     return Agent(tools, settings=Settings.model_validate(values), model=model, builtin=False)
@@ -39,14 +40,14 @@ def calls(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("executor", REMOTE)
-async def test_a_dag_with_fan_out_and_chain(executor: str, tmp_path: Path) -> None:
+async def test_a_dag_with_fan_out_and_chain(executor: str, tmp_path: Path, address: Callable[[str], str]) -> None:
     p = PlanBuilder("numbers")
     numbers = p.echo(value=[1, 2, 3, 4])
     each = p.who(number=p.item).over(numbers)
     chain: Any = p.echo(value=each)
     for _ in range(3):
         chain = p.echo(value=chain)
-    async with agent_on(executor, tmp_path) as agent:
+    async with agent_on(executor, tmp_path, address=address(executor)) as agent:
         first = await agent.run("numbers", plan=p.build())
         again = await agent.run("numbers", plan=p.build())
     assert (first.status, again.status) == ("done", "done")
@@ -57,21 +58,24 @@ async def test_a_dag_with_fan_out_and_chain(executor: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("executor", REMOTE)
-async def test_death_follows_the_policy_of_a_read_and_the_nature_of_an_effect(executor: str, tmp_path: Path) -> None:
+async def test_death_follows_the_policy_of_a_read_and_the_nature_of_an_effect(
+    executor: str, tmp_path: Path, address: Callable[[str], str]
+) -> None:
+    at = address(executor)
     folders = [tmp_path / name for name in ("again", "never", "effect", "repeatable")]
     for folder in folders:
         folder.mkdir()
     again, never, effect, repeatable = folders
-    agent = agent_on(executor, again)
+    agent = agent_on(executor, again, address=at)
     result = await agent.run("x", plan=plan_of("die", how="kill"))
     assert (result.status, result.results["n1"].value, result.results["n1"].attempts) == ("done", 2, 2)
 
-    result = await agent_on(executor, never).run("x", plan=plan_of("die", how="kill", retries=0))
+    result = await agent_on(executor, never, address=at).run("x", plan=plan_of("die", how="kill", retries=0))
     failure = result.results["n1"].failure
     assert failure is not None and (failure.code, calls(never)) == ("worker_died", 1)
     assert "look at what the tool does" in failure.message or executor == "ray"
 
-    agent = agent_on(executor, effect)
+    agent = agent_on(executor, effect, address=at)
     result = await agent.run("x", plan=plan_of("die_writing", retries=3))
     assert (result.status, result.results["n1"].status, calls(effect)) == ("doubt", "doubt", 1)
     assert result.failure is not None and f"shuntyard resume {result.run} --assume n1=done" in result.failure.message
@@ -80,7 +84,7 @@ async def test_death_follows_the_policy_of_a_read_and_the_nature_of_an_effect(ex
     settled = await agent.resume(result.run, assume={"n1": "not-done"})
     assert (settled.status, settled.results["n1"].value, calls(effect)) == ("done", 2, 2)
 
-    result = await agent_on(executor, repeatable).run("x", plan=plan_of("die_repeatably"))
+    result = await agent_on(executor, repeatable, address=at).run("x", plan=plan_of("die_repeatably"))
     assert (result.status, result.results["n1"].value) == ("done", 2)
 
 
@@ -121,8 +125,8 @@ def test_the_program_that_was_started_is_never_run_again(tmp_path: Path) -> None
     assert done.stdout.count("\n") == 1
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="ray is installed")
-async def test_without_ray_the_mend_is_told(tmp_path: Path) -> None:
+async def test_without_ray_the_mend_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'shuntyard\[ray\]'"):
         await agent_on("ray", tmp_path).run("x", plan=plan_of("who"))
 

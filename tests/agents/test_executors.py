@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ async def begin() -> None:
 @pytest.fixture(scope="module", params=REMOTE)
 def pool(request: pytest.FixtureRequest) -> Iterator[Executor]:
     """One for all tests, each with a loop of its own: workers outlive calls, runs and loops."""
-    with opened(request.param) as executor:
+    address = request.getfixturevalue("cluster") if request.param == "ray" else ""
+    with opened(request.param, address=address) as executor:
         yield executor
 
 
@@ -199,7 +200,7 @@ async def test_waiting_for_a_worker_is_before_the_beginning(tmp_path: Path) -> N
         assert begun == ["first", "second"]
 
 
-def driver(name: str, tool: str, folder: Path) -> list[str]:
+def driver(name: str, tool: str, folder: Path, address: str = "") -> list[str]:
     """A command that calls ``tool`` in a process of its own and prints what it returns."""
     code = f"""
 import sys
@@ -208,7 +209,7 @@ import anyio
 from pathlib import Path
 from executor_parts import ctx_of, opened, step_of
 from test_executors import begin
-with opened({name!r}) as pool:
+with opened({name!r}, address={address!r}) as pool:
     print(repr(anyio.run(lambda: pool.run(step_of({tool!r}), ctx_of(Path({str(folder)!r})), begin))))
 """
     return [sys.executable, "-c", code]
@@ -227,8 +228,9 @@ def test_workers_end_with_a_killed_driver(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", REMOTE)
-def test_what_a_tool_prints_stays_off_stdout(name: str, tmp_path: Path) -> None:
-    done = subprocess.run(driver(name, "noisy", tmp_path), input="typed", capture_output=True, text=True, check=True)
+def test_what_a_tool_prints_stays_off_stdout(name: str, tmp_path: Path, address: Callable[[str], str]) -> None:
+    command = driver(name, "noisy", tmp_path, address(name))
+    done = subprocess.run(command, input="typed", capture_output=True, text=True, check=True)
     assert "noise" not in done.stdout
     if name == "processes":
         assert done.stdout == "''\n", "a worker reads nothing of what is typed"

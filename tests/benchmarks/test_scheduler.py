@@ -19,6 +19,13 @@ def test_the_same_seed_makes_the_same_layered_dag() -> None:
     assert all(1 <= len(parents(node)) <= 3 for node in plan.nodes[10:])
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fan of 50 instead of 1,000: that of LangGraph takes seconds to build."""
+    monkeypatch.setattr(measure, "fan", lambda size: scheduler.fan(50))
+
+
+@pytest.mark.usefixtures("small")
 async def test_every_way_of_running_is_measured_and_near_the_critical_path() -> None:
     result = await scheduler.run(shape="heavy", seeds=1, tries=1, repeat=1, nodes=0)
     ways = {"asyncio", "memory", "durable", "langgraph"}
@@ -31,6 +38,7 @@ async def test_every_way_of_running_is_measured_and_near_the_critical_path() -> 
     assert "durable_full" in table and "load average" in table
 
 
+@pytest.mark.usefixtures("small")
 async def test_what_is_left_out_is_not_measured() -> None:
     result = await scheduler.run(shape="uniform", seeds=1, tries=1, repeat=1, nodes=0, journal=False, peer=False)
     assert set(result["cpu_us_per_task"]["chain_100"]) == {"asyncio", "memory"} and result["large"] == []

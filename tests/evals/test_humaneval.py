@@ -227,12 +227,12 @@ async def test_some_published_solutions_pass_and_spoilt_ones_fail() -> None:
 
 @needs_data
 @pytest.mark.slow
-async def test_every_published_solution_passes_and_every_spoilt_one_fails() -> None:
+async def test_every_published_solution_passes_and_spoilt_in_one_way_fails() -> None:
     cases = list(SUITE.cases(Data(SUITE.sources)))
     texts = [(case, fenced(f"{case.input}{Target.model_validate(case.target).solution}")) for case in cases]
     assert fails_or_not(await judge_all(texts), 1) == []
-    wrong = await judge_all([(case, fenced(code)) for case in cases for code in spoilt(case)])
-    assert len(wrong) == 3 * 164
+    wrong = await judge_all([(case, fenced(spoilt(case)[at % 3])) for at, case in enumerate(cases)])
+    assert len(wrong) == 164
     assert fails_or_not(wrong, 0) == []
 
 

@@ -1,6 +1,8 @@
 """The best cut, against trying every number of parts under the same model."""
 
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,11 +19,14 @@ MODEL = ModelInfo(
 
 def by_trying(n: int, cut: Cut, model: ModelInfo, concurrency: int, least: str, max_error: float) -> Chunking | None:
     found = [analyse(n, parts, cut, model, concurrency=concurrency) for parts in range(1, n + 1)]
-    room = model.context - cut.instructions - cut.answer
+    answer = cut.answer if callable(cut.answer) else lambda size: cut.answer
+    room = model.context - cut.instructions
     fits = [
         each
         for each in found
-        if each.size <= room and (each.parts == 1 or each.parts * cut.answer <= room) and each.error <= max_error
+        if each.size + answer(each.size) <= room
+        and (each.parts == 1 or cut.join == "code" or each.parts * answer(each.size) + answer(n) <= room)
+        and each.error <= max_error
     ]
     return min(fits, key=lambda each: (getattr(each, least), each.parts), default=None)
 
@@ -37,13 +42,15 @@ def cuts(draw: st.DrawFn) -> Cut:
     return Cut(
         error=error,
         instructions=draw(st.integers(0, 60)),
-        answer=draw(st.integers(0, 12)),
+        answer=draw(st.one_of(st.integers(0, 12), st.sampled_from([lambda size: size, lambda size: 3 + size // 4]))),
         right=draw(st.sampled_from(["all", "one"])),
+        join=draw(st.sampled_from(["model", "code"])),
     )
 
 
 @given(
-    st.integers(1, 300), cuts(), st.integers(1, 8), st.sampled_from(["seconds", "cost"]), st.floats(0, 1),
+    st.integers(1, 300), cuts(), st.integers(1, 8), st.sampled_from(["seconds", "cost", "seconds_per_right"]),
+    st.floats(0, 1),
     st.integers(20, 400),
 )  # fmt: skip
 def test_it_is_as_good_as_trying_all(
@@ -59,6 +66,21 @@ def test_it_is_as_good_as_trying_all(
     assert wanted is not None
     assert found.error <= max_error
     assert getattr(found, least) == pytest.approx(getattr(wanted, least))
+
+
+def test_only_the_sizes_that_are_offered_are_chosen() -> None:
+    cut = Cut(error=lambda size: size / 10_000, right="one", join="code")
+    assert choose_chunk(4096, cut, MODEL, sizes=[256, 512, 2048]).size == 2048
+    assert choose_chunk(4096, cut, MODEL, concurrency=8, sizes=[256, 512, 2048]).size == 512
+    with pytest.raises(UsageError, match="no cut of 4096 tokens"):
+        choose_chunk(4096, cut, MODEL, sizes=[5000])
+
+
+def test_reading_takes_what_the_model_says() -> None:
+    cut = Cut(error=lambda size: 0.0, instructions=0, answer=10, join="code")
+    slow = MODEL.model_copy(update={"seconds_per_prompt_token": 0.5})
+    assert analyse(100, 1, cut, MODEL).seconds == pytest.approx(0.02 * (100 / 5 + 10))
+    assert analyse(100, 1, cut, slow).seconds == pytest.approx(0.5 * 100 + 0.02 * 10)
 
 
 def test_workers_make_smaller_parts_worth_their_price() -> None:
@@ -97,3 +119,11 @@ def test_what_cannot_be_done_is_said() -> None:
         choose_chunk(0, Cut(error=lambda size: 0.0), MODEL)
     with pytest.raises(UsageError, match="no cut"):
         choose_chunk(1_000_000, Cut(error=lambda size: 0.0, answer=100), MODEL)
+
+
+def test_the_page_on_cutting_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cutting.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(program, {})
+    parts, size = map(int, re.findall(r"(\d+) parts of (\d+) tokens", capsys.readouterr().out)[0])
+    assert 1 < parts < 20_000 and parts * size >= 20_000
