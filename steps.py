@@ -164,6 +164,20 @@ class Plan(Frozen):
         raise KeyError(id)
 
 
+class Edit(Frozen):
+    """Arguments that a person put in the place of planned ones."""
+
+    by: str
+    before: str
+    """Digest of the planned call."""
+    after: str
+    """Digest of the call that was made."""
+    was: str
+    """The changed arguments as planned, one a line, redacted and shortened."""
+    now: str
+    """The same as the person gave them."""
+
+
 class Verdict(Frozen):
     """What the guard says of one call, and why."""
 
@@ -174,6 +188,8 @@ class Verdict(Frozen):
     args_digest: str = ""
     by: Literal["policy", "flag", "person"] = "policy"
     """Who turned an ``ask`` into this decision."""
+    edit: Edit | None = None
+    """Set when the call was made with a person's arguments."""
 
 
 class Decision(Frozen):

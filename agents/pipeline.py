@@ -40,6 +40,7 @@ def pipeline(
         approver,
         approve=rooms.settings.approve,
         redact=rooms.redactor.text,
+        check=rooms.tools.check,
     )
     budget = budgeted(
         rooms.catalogue,

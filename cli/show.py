@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -91,13 +92,21 @@ def _text(found: _Found) -> list[str]:
     lines.extend(["", "steps"])
     lines.extend(f"  {_step(step)}" for step in steps)
     for question in questions:
-        answer = {None: "open", True: "approved", False: "denied"}[question.allowed]
-        lines.append(f"  asked {question.id} {question.path} {question.tool}: {answer}  {question.preview}")
+        lines.append(f"  asked {question.id} {question.path} {question.tool}: {_answer(question)}  {question.preview}")
     if result is not None and result.failure is not None:
         lines.extend(["", f"failure {result.failure.message}"])
     if result is not None and result.answer:
         lines.extend(["", "answer", *(f"  {line}" for line in result.answer.splitlines())])
     return lines
+
+
+def _answer(question: Question) -> str:
+    if question.allowed is None:
+        return "open"
+    changed = ""
+    if question.edited is not None:
+        changed = f" with {'all of ' if question.whole else ''}{json.dumps(question.edited, ensure_ascii=False)}"
+    return f"{'approved' if question.allowed else 'denied'} by {question.by}{changed}"
 
 
 def _plan(plans: Sequence[Plan], steps: Sequence[StepRow]) -> list[str]:

@@ -17,7 +17,7 @@ from ..messages import Frozen
 from ..steps import Limits, Plan, RunResult, RunStatus, StepKey, StepResult
 from . import tables, values
 from .blobs import Blob
-from .liveness import alive, me, pid_of
+from .liveness import alive, executing, me, pid_of
 from .store import Store
 from .sweep import sweep
 
@@ -138,8 +138,7 @@ class Runs:
         run = self.get(run).run
         with self._store.write() as connection:
             row = connection.execute(tables.runs.select().where(tables.runs.c.id == run)).one()
-            mine = row.owner == me()
-            if row.status == "running" and (run in self._store.claimed if mine else alive(row.owner)):
+            if executing(row.status, row.owner, here=run in self._store.claimed):
                 raise UsageError(
                     f"run {run!r} is being executed by process {pid_of(row.owner)}; wait for it or end that process, "
                     "then resume."

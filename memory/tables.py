@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest migration; a database with a higher one is from a newer version."""
 
 PICO = Decimal(10) ** 12
@@ -124,6 +124,9 @@ approvals = Table(
     Column("allowed", Integer),
     Column("decided_by", Text, nullable=False),
     Column("decided", Float),
+    Column("args", Text),
+    Column("edited", Text),
+    Column("taken", Float),
     UniqueConstraint("run", "revision", "path", "digest"),
 )
 
