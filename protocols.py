@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .events import Event
-from .messages import Completion, Message, ModelInfo, ModelRequest
+from .messages import Completion, Message, ModelInfo, ModelRequest, Usage
 from .steps import Hint, Limits, Node, Plan, Step, StepKey, StepResult, ToolSpec, Trajectory, Verdict
 
 Emit: TypeAlias = Callable[[Event], None]
@@ -160,6 +160,14 @@ class Amount(NamedTuple):
     cost: Decimal
     """Dollars."""
     tokens: int
+
+
+class Spending(NamedTuple):
+    """What was spent, as a person reads it."""
+
+    usage: Usage
+    cost: Decimal
+    """Dollars."""
 
 
 class Ledger(Protocol):

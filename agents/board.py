@@ -186,8 +186,6 @@ class Board:
         row.note = f"attempt {event.attempt}" if event.attempt > 1 else ""
 
     def _step_done(self, event: StepDone) -> str | None:
-        self.cost += event.cost
-        self.usage += event.usage
         if event.kind == "model":
             self._enter("running")
             return None

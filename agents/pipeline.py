@@ -48,5 +48,6 @@ def pipeline(
         model=rooms.settings.model,
         fallback=rooms.settings.fallback,
         costs={name: spec.cost for name, spec in rooms.specs.items() if spec.cost},
+        before=rooms.runs.spent,
     )
     return record(guard(budget(dispatch(rooms.catalogue, rooms.executor))))

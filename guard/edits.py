@@ -32,8 +32,8 @@ async def edited(
     """
     changed = _laid_over(step, answer)
     found = await check(spec.name, changed.args, ctx) if check is not None else []
-    if wrong := [problem for problem in found if not problem.startswith(MAYBE)]:
-        raise EditInvalid(f"the arguments do not fit: {'; '.join(wrong)}; give others, the question stays open.")
+    if wrong := [problem.rstrip(".") for problem in found if not problem.startswith(MAYBE)]:
+        raise EditInvalid(f"the arguments do not fit: {'; '.join(wrong)}. Give others, the question stays open.")
     verdict = await gate.judge(changed, spec, ctx)
     if verdict.decision not in ("allow", "ask"):
         told = f"{spec.name!r} with these arguments is denied by rule {verdict.rule!r}: {verdict.reason}"

@@ -192,6 +192,18 @@ NAMED = union(
 )
 """Those of ``digests`` that some row names."""
 
+USED = text(
+    "SELECT coalesce(sum(json_extract(result, '$.usage.prompt')), 0),"
+    " coalesce(sum(json_extract(result, '$.usage.completion')), 0),"
+    " coalesce(sum(json_extract(result, '$.usage.cached')), 0) FROM steps WHERE run = :of"
+)
+"""Tokens of every attempt of run ``of``: prompt, completion, cached."""
+
+PAID = text(
+    "SELECT json_extract(result, '$.cost') FROM steps WHERE run = :of AND json_extract(result, '$.cost') <> '0'"
+)
+"""Dollars, as text, of the attempts of run ``of`` that cost anything."""
+
 SUPERSEDED = text(
     "DELETE FROM steps WHERE run = :of AND attempt < (SELECT max(attempt) FROM steps AS newer"
     " WHERE newer.run = steps.run AND newer.revision = steps.revision AND newer.path = steps.path)"
