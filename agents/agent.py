@@ -255,6 +255,7 @@ def limits_of(settings: Settings) -> Limits:
         deadline=settings.deadline,
         concurrency=settings.concurrency,
         at_once=settings.limit,
+        speculate=settings.speculate,
     )
 
 

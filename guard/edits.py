@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from ..edits import Edit
 from ..errors import EditInvalid, PolicyDenied
 from ..protocols import MAYBE, Ctx, Edited, Gate, Pending
-from ..steps import Bound, Edit, Label, Step, ToolSpec, Verdict
+from ..steps import Bound, Label, Step, ToolSpec, Verdict
 
 Check: TypeAlias = Callable[[str, Mapping[str, Any], Ctx], Awaitable[list[str]]]
 """Problems of a call with these arguments, as a Toolset tells them."""

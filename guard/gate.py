@@ -125,6 +125,9 @@ class _Desk:
         spec = self.specs.get(step.name)
         try:
             verdict = _unknown(step.name) if spec is None else await self.gate.judge(step, spec, ctx)
+            if step.guess and verdict.decision != "allow":
+                # Perhaps it will never be needed: nobody is asked, nothing is told.
+                return StepResult(status="cancelled", verdict=verdict)
             _tell(step, ctx, verdict)
             if verdict.decision == "ask" and spec is not None:
                 answer = await self._ask(step, spec, ctx, verdict)

@@ -32,6 +32,7 @@ class Frontier:
         self._children: dict[str, list[str]] = {}
         self._places: dict[str, int] = {}
         self._tails: dict[str, float] = {}
+        self._near: list[Node] = []
 
     def add(self, node: Node, finished: Container[str]) -> bool:
         """Take ``node`` in; True when all it waits for has finished. Follow with ``lengthen`` or ``measure``."""
@@ -45,6 +46,8 @@ class Frontier:
                 self._children.setdefault(parent, []).append(id)
                 count += 1
         self._open[id] = count
+        if count == 1 and node.when is not None:
+            self._near.append(node)
         for child in self._children.get(id, ()):
             self._tails[id] = max(self.tail(id), self._seconds(child) + self.tail(child))
         return not count
@@ -74,7 +77,14 @@ class Frontier:
             self._open[child] -= 1
             if self._open[child] == 0:
                 ready.append(self.nodes[child])
+            elif self._open[child] == 1 and self.nodes[child].when is not None:
+                self._near.append(self.nodes[child])
         return ready
+
+    def near(self) -> list[Node]:
+        """Nodes with a condition that came to wait for one other node only, since the last call."""
+        near, self._near = self._near, []
+        return near
 
     def lengthen(self, id: str) -> list[str]:
         """Tell those before ``id``, nearest first, what is behind them now; returns whose path has become longer.

@@ -1,6 +1,6 @@
 """A program that asks for two approvals and is killed once between an answer and its call.
 
-``approving.py POINT FOLDER`` starts the run, ``approving.py POINT FOLDER RUN`` resumes it. It prints the result as JSON.
+``approving.py POINT FOLDER`` starts the run, with a RUN behind it resumes it. It prints the result as JSON.
 """
 
 import json

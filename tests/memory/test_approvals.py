@@ -116,7 +116,7 @@ async def test_processes_answer_at_the_same_time_and_no_answer_is_lost(store: St
             approvals.decide(id, True, by=sys.argv[2], edited=Edited({"path": id}))
     """
     others = [
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: ASYNC220  three processes that wait for one another's start
             [sys.executable, "-c", textwrap.dedent(code), str(store.home), *ids[at::3]],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
