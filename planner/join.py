@@ -57,8 +57,8 @@ async def join(
 
     A refused plan is answered by its refusal, and a mere order by what was written, without a model call.
     Replanning is offered to the model only when a step failed: small models take every way out that they are
-    shown. Results are quoted line by line; nothing in them can end the quotation. An answer that says a number of its own is asked for again,
-    once, under a grammar that has only the numbers of the results and the task.
+    shown. Results are quoted line by line; nothing in them can end the quotation. An answer that says a number of
+    its own is asked for again, once, under a grammar that has only the numbers of the results and the task.
     """
     if plan.refusal:
         return Joined(plan.refusal)

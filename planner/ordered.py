@@ -25,8 +25,8 @@ _ASKS = re.compile(
     r"|print|display|confirm|summar\w+|state|present|warn|list|name|discuss|suggest|recommend|advise)\b"
     # Something is to be found or worked out, and the person may want to read it.
     r"|\b(?:count|calculat\w+|comput\w+|work(?:ing)? out|add(?:ing)? up|sum(?:ming)? up|find\w*|look(?:ing)? up"
-    r"|determin\w+|measur\w+|multipl\w+|divid\w+|subtract|compar\w+|estimat\w+|check|verify|make sure|figure|see|decide|choose|pick"
-    r"|rank|predict|analy[sz]\w+|convert|evaluat\w+|identif\w+|search)\b"
+    r"|determin\w+|measur\w+|multipl\w+|divid\w+|subtract|compar\w+|estimat\w+|check|verify|make sure|figure"
+    r"|see|decide|choose|pick|rank|predict|analy[sz]\w+|convert|evaluat\w+|identif\w+|search)\b"
     # Something else is to be done.
     r"|\b(?:e?-?mail|send|post|call|phone|order|buy|book|pay|delete|remove|move|rename|run|execute|start|stop|switch|turn"
     r"|install|download|upload|open|close|remind|schedule|notify|publish|share|translate|fix|update|change|replace|edit)\b",

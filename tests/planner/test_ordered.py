@@ -48,9 +48,9 @@ WROTE = {"path": "errors.txt", "bytes": 312}
             "Written: errors.txt (312 bytes).",
         ),
         (
-            "Save the words 'tell me what?' of the log to errors.txt.",
-            "tell me what?",
-            "Written: errors.txt: tell me what?",
+            "Save the words 'tell me how' of the log to errors.txt.",
+            "tell me how",
+            "Written: errors.txt: tell me how.",
         ),
         ("If the log has errors, write 'call' in errors.txt, otherwise 'fine'.", "call", "Written: errors.txt: call."),
     ],
