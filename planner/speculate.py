@@ -9,7 +9,7 @@ together. Processors do the same with the branches of a program.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -54,8 +54,10 @@ class Guesses:
 
     # --- before the condition is known ------------------------------------------------------------
 
-    def consider(self, nodes: Iterable[Node], frontier: Frontier, results: Mapping[str, StepResult]) -> None:
+    def consider(self, nodes: Sequence[Node], frontier: Frontier, results: Mapping[str, StepResult]) -> None:
         """Make guesses ready for ``nodes``, each waiting for one other only, where that is sound and in the budget."""
+        if not nodes and not self._held:
+            return
         due = [node for id in [id for id in self._held if id in results] for node in self._held.pop(id)]
         for node in (*nodes, *due):
             self._consider(node, frontier, results)
@@ -106,6 +108,8 @@ class Guesses:
 
     def yield_place(self, *, full: bool) -> None:
         """Give one place up that another call waits for; ``full``: every worker is taken."""
+        if not self._pending:
+            return
         wanted = full and self._ready.wanting()
         for guess in self._pending.values():
             if guess.launch.taken and guess.took is None and guess.known is None:
