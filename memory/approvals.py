@@ -124,8 +124,22 @@ class SqlApprovals:
             return [_question(row) for row in connection.execute(query)]
 
     def list_pending(self, run: str | None = None) -> list[Question]:
-        """Return the questions that nobody has decided yet, oldest first."""
-        return [question for question in self.questions(run) if question.allowed is None]
+        """Return the questions that wait for an answer, oldest first: not those whose call was made all the same.
+
+        That happens when a flag or somebody at the terminal of a resumed run said yes.
+        """
+        steps, approvals = tables.steps.c, tables.approvals.c
+        made = (
+            select(steps.path)
+            .where(steps.run == approvals.run, steps.revision == approvals.revision, steps.path == approvals.path)
+            .where(steps.state.in_(_MADE))
+            .exists()
+        )
+        query = tables.approvals.select().where(approvals.allowed.is_(None), ~made).order_by(approvals.asked)
+        if run is not None:
+            query = query.where(approvals.run == run)
+        with self._store.read() as connection:
+            return [_question(row) for row in connection.execute(query)]
 
     def decide(self, id: str, allow: bool, *, by: str = "person", edited: Edited | None = None) -> Question:
         """Answer a question, with other arguments if ``edited`` says so; a later answer replaces an earlier one.

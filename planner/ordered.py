@@ -64,8 +64,10 @@ def _only_orders(task: str) -> bool:
 
 
 def _sound(result: StepResult | None) -> bool:
-    """True for what was done, and for what its own condition left out."""
-    return result is not None and result.failure is None and result.status in ("done", "skipped")
+    """True for what was done and gave something, and for what its own condition left out."""
+    if result is None or result.failure is not None:
+        return False
+    return result.status == "skipped" or (result.ok and result.value not in (None, "", [], {}))
 
 
 def _told(node: Node, results: Mapping[str, StepResult]) -> str:

@@ -90,6 +90,16 @@ async def test_a_taken_answer_stands_while_the_run_goes_on_and_is_free_after_it(
     assert await approvals.take(key, "d-n1") is True
 
 
+async def test_a_question_whose_call_was_made_all_the_same_is_not_open(store: Store, run: str) -> None:
+    approvals, journal = SqlApprovals(store), SqlJournal(store)
+    ids = [await ask(approvals, run, node) for node in ("n1", "n2")]
+    await journal.commit(effect(run, "n1"), StepResult(status="waiting"))
+    assert [question.id for question in approvals.list_pending()] == ids
+    await journal.intend(effect(run, "n1"))
+    assert [question.id for question in approvals.list_pending(run)] == ids[1:]
+    assert [question.id for question in approvals.questions(run)] == ids
+
+
 async def test_a_reopened_question_has_no_answer(store: Store, run: str) -> None:
     approvals, key = SqlApprovals(store), StepKey(run, 0, "n1")
     id = await ask(approvals, run, "n1")

@@ -88,6 +88,7 @@ BROKEN = Failure(code="tool_error", message="no")
         (plan(READ, write()), results(["a"], StepResult(status="failed", failure=BROKEN))),
         (plan(READ, write()), results(StepResult(value=1, failure=BROKEN), WROTE)),
         (plan(READ, write()), results(["a"])),
+        (plan(READ, write()), results([], WROTE)),
         (plan(READ, write()), results(["a"], {"rows": 3})),
         (plan(READ, write()), results(["a"], "x" * 500)),
         (plan(READ, write(), READ), results(["a"], WROTE, 3)),
