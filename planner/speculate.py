@@ -22,9 +22,6 @@ from .outcomes import blocked
 from .ready import Launch, Ready
 from .values import parse_ref, ref_in, refs
 
-_REACH = 64
-"""Nodes before a condition that are looked through for effects; behind more of them nothing is guessed."""
-
 
 @dataclass(slots=True, eq=False)
 class _Guess:
@@ -71,9 +68,8 @@ class Guesses:
         waits = [id for id in frontier.parents(node.id) if id != head]
         if not head or head in results or any(id not in results for id in waits) or blocked(node, waits, results):
             return
-        if spec.stability == "stable" and (effect := self._effect_before(head, frontier, results)) != "":
-            if effect is not None:
-                self._held.setdefault(effect, []).append(node)
+        if spec.stability == "stable" and (effect := frontier.effect_before(node.id, results)):
+            self._held.setdefault(effect, []).append(node)
             return
         if self._at_risk() + spec.seconds > budget:
             return
@@ -206,21 +202,6 @@ class Guesses:
         for guess in running:
             assert guess.scope is not None
             guess.scope.deadline = anyio.current_time() + left / len(running)
-
-    def _effect_before(self, id: str, frontier: Frontier, results: Mapping[str, StepResult]) -> str | None:
-        """The id of an effect that comes before the end of ``id``; empty when there is none, None when unknown."""
-        seen, todo = {id}, [id]
-        while todo:
-            node = frontier.nodes.get(todo.pop())
-            spec = self._specs.get(node.tool) if node is not None else None
-            if node is None or spec is None or len(seen) > _REACH:
-                return None
-            if node.effect is not Effect.READ or spec.effect is not Effect.READ:
-                return node.id
-            before = [parent for parent in frontier.parents(node.id) if parent not in results and parent not in seen]
-            seen.update(before)
-            todo += before
-        return ""
 
     def _tell(self, guess: _Guess, *, needed: bool, seconds: float) -> None:
         node = guess.launch.node
