@@ -27,7 +27,7 @@ from shuntyard.protocols import Ctx, Handler
 from shuntyard.steps import Effect, Failure, Step, StepResult, ToolSpec
 
 MODULES = ["planner/attempts.py", "planner/schedule.py"]
-STEADY = ToolSpec(name="steady", description="", parameters={"type": "object", "properties": {}}, stability="stable")
+STEADY = ToolSpec(name="steady", description="", parameters={"type": "object", "properties": {}}, stability="pure")
 SPECS = [*PLAIN, STEADY]
 EFFECTS = {"n4", "n5", "n8"}
 WHOLE = plan(
