@@ -7,15 +7,17 @@ from .plugins import lazy
 if TYPE_CHECKING:
     from .agents.agent import Agent
     from .planner.build import PlanBuilder
+    from .protocols import Edited
     from .steps import Plan, RunResult
     from .tools.spec import tool
 
-__all__ = ["Agent", "Plan", "PlanBuilder", "RunResult", "tool"]
+__all__ = ["Agent", "Edited", "Plan", "PlanBuilder", "RunResult", "tool"]
 
 __getattr__ = lazy(
     __name__,
     {
         "Agent": ".agents.agent",
+        "Edited": ".protocols",
         "Plan": ".steps",
         "PlanBuilder": ".planner.build",
         "RunResult": ".steps",

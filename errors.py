@@ -5,6 +5,7 @@
     │   ├── SettingsInvalid              2    shuntyard.toml, SHUNTYARD_*, a flag
     │   ├── UnknownName                  2    a tool, model, run or benchmark nobody has registered
     │   ├── PlanInvalid                  2    a plan that breaks the rules; lists every problem
+    │   ├── EditInvalid                  2    arguments that a person gave for a call and that do not fit it
     │   ├── PathRefused                  2    outside the workspace, unreadable, or not there
     │   ├── DataMissing                  2    data of an evaluation that is nowhere to be found
     │   └── DataInvalid                  2    a data file, a log or a row of them that is cut or broken
@@ -91,6 +92,12 @@ class PlanInvalid(UsageError):
         """Join the problems into one message."""
         super().__init__("the plan is not valid: " + "; ".join(problems))
         self.problems = tuple(problems)
+
+
+class EditInvalid(UsageError):
+    """Raised when the arguments that a person gave for a call do not fit it; the question stays open."""
+
+    code = "edit_invalid"
 
 
 class PathRefused(UsageError):

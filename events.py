@@ -153,6 +153,17 @@ class StepDone(_Event):
     """The value in at most 80 characters, redacted."""
 
 
+class Speculated(_Event):
+    """It is known whether a read that was started before its condition was known is needed."""
+
+    type: Literal["speculated"] = "speculated"
+    path: str
+    tool: str
+    needed: bool
+    seconds: float
+    """Saved when it is needed, else wasted."""
+
+
 class Replanned(_Event):
     """The results were not enough; the plan is extended."""
 
@@ -195,6 +206,7 @@ Event = Annotated[
     | Spent
     | StepStarted
     | StepDone
+    | Speculated
     | Replanned
     | Answered
     | RunDone,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .events import Event
-from .messages import Completion, Message, ModelInfo, ModelRequest
+from .messages import Completion, Message, ModelInfo, ModelRequest, Usage
 from .steps import Hint, Limits, Node, Plan, Step, StepKey, StepResult, ToolSpec, Trajectory, Verdict
 
 Emit: TypeAlias = Callable[[Event], None]
@@ -165,6 +165,14 @@ class Amount(NamedTuple):
     tokens: int
 
 
+class Spending(NamedTuple):
+    """What was spent, as a person reads it."""
+
+    usage: Usage
+    cost: Decimal
+    """Dollars."""
+
+
 class Ledger(Protocol):
     """Atomic rows of what a run has reserved and spent."""
 
@@ -192,21 +200,42 @@ class Gate(Protocol):
         """Decide on a plan before it runs, by node id, as far as literals tell."""
 
 
+class Edited(NamedTuple):
+    """Yes, with other arguments than the planned ones."""
+
+    args: Mapping[str, Any]
+    whole: bool = False
+    """``args`` are all arguments of the call; otherwise those that differ."""
+    by: str = "person"
+
+
 class Approvals(Protocol):
-    """Questions to people and their answers, kept with the run."""
+    """Questions to people and their answers, kept with the run. Any number may be open, each with its own id."""
 
-    async def find(self, key: StepKey, digest: str) -> bool | None:
-        """True or False when a person has decided on exactly this call, None when not."""
+    async def take(self, key: StepKey, digest: str) -> Edited | bool | None:
+        """Return what a person decided on exactly this call, None when nobody has.
 
-    async def ask(self, key: StepKey, digest: str, tool: str, reason: str, preview: str) -> str:
-        """Put the question and return its id; the same question keeps its id."""
+        The answer that was taken stands: it cannot be changed while the run goes on, nor once the call was made.
+        """
+
+    async def ask(
+        self, key: StepKey, digest: str, tool: str, reason: str, preview: str, *, args: Mapping[str, Any] | None = None
+    ) -> str:
+        """Put the question and return its id; the same question keeps its id. ``args`` are JSON for later checks."""
+
+    async def reopen(self, key: StepKey, digest: str) -> None:
+        """Forget an answer that cannot be carried out; the question is open again."""
 
 
 class Approver(Protocol):
     """A person, or what stands for one, who can be asked now."""
 
-    async def decide(self, step: Step, spec: ToolSpec, verdict: Verdict, preview: str) -> bool | None:
-        """True to allow, False to deny, None when nobody is there (the run then waits)."""
+    async def decide(self, step: Step, spec: ToolSpec, verdict: Verdict, preview: str) -> Edited | bool | None:
+        """True to allow, False to deny, Edited to allow other arguments, None when nobody is there (the run waits).
+
+        Edited arguments are checked and judged; when they are wrong the same question comes again, with the
+        reason in front of ``verdict.reason``.
+        """
 
 
 class Recall(Protocol):

@@ -78,6 +78,8 @@ class Settings(Frozen):
     concurrency: Annotated[int, Field(gt=0, le=1024)] = 16
     limit: dict[str, Annotated[int, Field(gt=0)]] = {}
     """Calls at once, by the name of a tool or of a resource that tools declare."""
+    speculate: Annotated[float, Field(ge=0)] = 2.0
+    """Seconds of reads that a run may make in vain, because they start before their condition is known; 0: none."""
     executor: Literal["inprocess", "processes", "ray"] = "inprocess"
     """Where tools run: in this process, in worker processes (for tools that compute), on a Ray cluster."""
     workers: Annotated[int, Field(ge=0, le=4096)] = 0

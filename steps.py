@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, JsonValue, model_validator
 
+from .edits import Edit
 from .estimates import Prediction
 from .messages import Frozen, ModelRequest, Usage
 
@@ -174,6 +175,8 @@ class Verdict(Frozen):
     args_digest: str = ""
     by: Literal["policy", "flag", "person"] = "policy"
     """Who turned an ``ask`` into this decision."""
+    edit: Edit | None = None
+    """Set when the call was made with a person's arguments."""
 
 
 class Decision(Frozen):
@@ -228,6 +231,9 @@ class StepResult(Frozen):
     settlements: tuple[Settlement, ...] = ()
     replayed: bool = False
     """Read from the journal instead of run."""
+    ahead: float = 0.0
+    """Seconds by which it was started before its condition was known; 0 when it was not. A ``skipped`` result with
+    it is a call that was made in vain, for ``seconds``."""
 
     @property
     def ok(self) -> bool:
@@ -287,6 +293,8 @@ class Step:
     """Set by the router: which model answers."""
     on_text: Callable[[str], None] | None = None
     """Receives generated text while it comes; a replayed answer arrives in one piece."""
+    guess: bool = False
+    """Made before it is known to be needed: only what is allowed outright is called, and only success is kept."""
     before_effect: Callable[[], Awaitable[None]] = _nothing
     """Set by ``record``; awaited by ``dispatch`` just before an effect begins."""
 
@@ -327,6 +335,8 @@ class Limits(Frozen):
     """Nodes running at once."""
     at_once: dict[str, Annotated[int, Field(gt=0)]] = {}
     """Calls running at once, by the name of a tool or of a resource that tools declare."""
+    speculate: Annotated[float, Field(ge=0)] = 2.0
+    """Seconds of reads that may be made in vain, because they were started before their condition was known."""
     max_nodes: Annotated[int, Field(gt=0)] = 64
     max_replans: Annotated[int, Field(ge=0)] = 1
 

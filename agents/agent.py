@@ -11,13 +11,15 @@ import anyio
 
 from ..errors import ContextTooLong, UnknownName, UsageError
 from ..events import Event
-from ..protocols import Approver, Model, Sink, Tool
+from ..memory.approvals import Question
+from ..protocols import Approver, Edited, Model, Sink, Tool
 from ..settings import Settings
 from ..settings import load as load_settings
 from ..steps import Assumption, Limits, Plan, RunResult
 from ..tools.langchain import LangChainTool, is_langchain
 from ..tools.registry import Registry
 from ..tools.spec import tool as as_tool
+from .approve import approve
 from .diff import Replay
 from .executors.choose import executor_for
 from .forecast import Forecast, forecast
@@ -174,6 +176,22 @@ class Agent:
             )
             return await execute(rooms, job, sinks=self._sinks, approver=self._approver)
 
+    async def questions(self, run: str | None = None) -> list[Question]:
+        """Return what waits for a person's answer, oldest first, of one run or of all."""
+        async with self._opened(self._sinks) as rooms:
+            return rooms.approvals.list_pending(run)
+
+    async def approve(self, id: str, answer: Edited | bool = True, *, by: str = "person") -> Question:
+        """Answer a question: yes, no, or yes to other arguments. The run acts on it when it is resumed.
+
+        Raises EditInvalid and PolicyDenied for arguments that cannot be allowed (the question stays open),
+        UnknownName for an unknown question, UsageError when the call was made already.
+        """
+        async with self._opened(self._sinks) as rooms:
+            if isinstance(answer, Edited):
+                return await approve(rooms, id, answer)
+            return rooms.approvals.decide(id, answer, by=by)
+
     async def replay(self, run: str, *, from_: Sequence[str] = (), limits: Limits | None = None) -> Replay:
         """Run a recorded run again and return what differs: from its record alone, no tool and no model called.
 
@@ -237,6 +255,7 @@ def limits_of(settings: Settings) -> Limits:
         deadline=settings.deadline,
         concurrency=settings.concurrency,
         at_once=settings.limit,
+        speculate=settings.speculate,
     )
 
 

@@ -22,6 +22,7 @@ from ..events import (
     Routed,
     RunDone,
     RunStarted,
+    Speculated,
     Spent,
     StepDone,
     StepStarted,
@@ -186,8 +187,6 @@ class Board:
         row.note = f"attempt {event.attempt}" if event.attempt > 1 else ""
 
     def _step_done(self, event: StepDone) -> str | None:
-        self.cost += event.cost
-        self.usage += event.usage
         if event.kind == "model":
             self._enter("running")
             return None
@@ -202,6 +201,9 @@ class Board:
         row.status = event.status
         how = f"{event.seconds:.2f} s" if not event.replayed else "kept from before"
         return f"{event.path} {event.name}: {event.status}, {how}{'  ' + row.note if row.note else ''}"
+
+    def _speculated(self, event: Speculated) -> str | None:
+        return None if event.needed else f"{event.path} {event.tool}: not needed, {event.seconds:.2f} s made in vain"
 
     def _replanned(self, event: Replanned) -> str:
         return f"the results are not enough ({short(event.reason, 120)}); extending the plan"

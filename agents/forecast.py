@@ -69,7 +69,8 @@ async def forecast(rooms: Rooms, run: str, task: str, limits: Limits, *, sinks: 
         plan = await phases.compile_only()
     except Exception as error:
         failure = error.failure if isinstance(error, StepStopped) else failure_of(error, "plan")
-        rooms.runs.finish(run, RunResult(run=run, task=task, status="failed", failure=failure))
+        failed = RunResult(run=run, task=task, status="failed", failure=failure, usage=tally.usage, cost=tally.cost)
+        rooms.runs.finish(run, failed)
         raise
     rooms.runs.finish(run, RunResult(run=run, task=task, status="done", plan=plan, usage=tally.usage, cost=tally.cost))
     roles: tuple[Role, ...] = ("compile", "join")

@@ -40,6 +40,7 @@ def pipeline(
         approver,
         approve=rooms.settings.approve,
         redact=rooms.redactor.text,
+        check=rooms.tools.check,
     )
     budget = budgeted(
         rooms.catalogue,
@@ -47,5 +48,6 @@ def pipeline(
         model=rooms.settings.model,
         fallback=rooms.settings.fallback,
         costs={name: spec.cost for name, spec in rooms.specs.items() if spec.cost},
+        before=rooms.runs.spent,
     )
     return record(guard(budget(dispatch(rooms.catalogue, rooms.executor))))

@@ -86,7 +86,7 @@ async def _from_record(rooms: Rooms, row: RunRow, plans: Mapping[int, Plan], han
         settings=rooms.settings.model_copy(update={"model": "", "fallback": ()}),
     )
     # As many at once as there are, so that a failure finds the same nodes started.
-    limits = row.limits.model_copy(update={"concurrency": 1024})
+    limits = row.limits.model_copy(update={"concurrency": 1024, "speculate": 0})
     ctx = Ctx(run=row.run, workspace=rooms.workspace, emit=lambda event: None, limits=limits)
     progress = Progress(task=row.task, recorded=plans)
 

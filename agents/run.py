@@ -10,7 +10,7 @@ from decimal import Decimal
 import anyio
 
 from ..errors import DeadlinePassed, ShuntyardError
-from ..events import Event, Guarded, RunDone, RunStarted, StepDone, StepStarted
+from ..events import Event, Guarded, RunDone, RunStarted, Spent, StepDone, StepStarted
 from ..guard.redact import Redactor
 from ..messages import Usage
 from ..protocols import Approver, Ctx, Emit, Handler, Sink
@@ -26,16 +26,15 @@ from .rooms import Rooms
 
 @dataclass(slots=True)
 class Tally:
-    """What a run has spent, replayed steps included, counted from its events."""
+    """What a run has spent over all its parts, as its events tell it."""
 
     usage: Usage = field(default_factory=Usage)
     cost: Decimal = Decimal(0)
 
     def add(self, event: Event) -> None:
-        """Count a finished step."""
-        if isinstance(event, StepDone):
-            self.usage += event.usage
-            self.cost += event.cost
+        """Take the newest figures."""
+        if isinstance(event, Spent):
+            self.usage, self.cost = event.usage, event.cost
 
 
 def emitter(sinks: Sequence[Sink], redactor: Redactor, tally: Tally) -> Emit:
@@ -93,6 +92,9 @@ async def execute(rooms: Rooms, job: Job, *, sinks: Sequence[Sink] = (), approve
     handle = pipeline(rooms, job.run, approver=approver, assume=job.assume, retry_failed=job.retry_failed)
     phases = Phases(rooms, job.around(handle) if job.around else handle, ctx, job.progress)
     emit(RunStarted(run=job.run, at=now(), task=job.progress.task, resumed=job.resumed))
+    spent = rooms.runs.spent(job.run)
+    if spent.usage.total or spent.cost:
+        emit(Spent(run=job.run, at=now(), cost=spent.cost, usage=spent.usage))
 
     async def learn() -> None:
         await phases.learn(tally.usage, tally.cost)

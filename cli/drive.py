@@ -160,6 +160,9 @@ def step_line(path: str, step: StepResult) -> str:
         parts.extend(f"fell back from {failed}" for failed in step.decision.failed)
     if step.verdict is not None and (step.verdict.decision != "allow" or step.verdict.by != "policy"):
         parts.append(f"{step.verdict.decision} by {step.verdict.by}, rule {step.verdict.rule}: {step.verdict.reason}")
+        if (edit := step.verdict.edit) is not None:
+            was, now = (", ".join(text.splitlines()) or "nothing" for text in (edit.was, edit.now))
+            parts.append(f"{edit.by} changed {was} to {now} (call {edit.before} → {edit.after})")
     if step.failure is not None:
         parts.append(step.failure.message)
     return " · ".join(parts)

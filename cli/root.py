@@ -22,7 +22,7 @@ TABLE = {
     "plan": Row("plan:app", "Plan a task without running it: DAG, models, cost and time."),
     "resume": Row("resume:app", "Go on with a run that was stopped or waits for a person."),
     "replay": Row("replay:app", "Run a recorded run again, from its record or from a node on, and show what differs."),
-    "approve": Row("resume:approvals", "Answer questions that a run has put to a person."),
+    "approve": Row("approve:app", "Answer questions that a run has put to a person."),
     "runs": Row("runs:app", "List earlier runs; prune or compact them."),
     "show": Row("show:app", "Show one run: plan, steps, attempts, costs, decisions."),
     "models": Row("models:app", "List, fetch, show, remove and stop models."),

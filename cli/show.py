@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ..steps import Plan, StepResult
+from ..steps import Plan, RunResult, StepResult
 from . import out
 from .drive import step_line
 from .estimates import bounds_json, estimate_line, ranges_json, took_line
@@ -87,12 +88,12 @@ def _text(found: _Found) -> list[str]:
     if result is not None and result.predicted is not None:
         lines.append(f"guess  {estimate_line(result.predicted)}")
         lines.append(f"took   {took_line(took)}, planning apart")
-    lines.extend(_plan(plans, steps))
+    lines.extend(_early(result.results) if result is not None else ())
+    lines.extend(_plan(plans, steps, result.results if result is not None else {}))
     lines.extend(["", "steps"])
-    lines.extend(f"  {_step(step)}" for step in steps)
+    lines.extend(f"  {_step(step)}{_vain(step, result)}" for step in steps)
     for question in questions:
-        answer = {None: "open", True: "approved", False: "denied"}[question.allowed]
-        lines.append(f"  asked {question.id} {question.path} {question.tool}: {answer}  {question.preview}")
+        lines.append(f"  asked {question.id} {question.path} {question.tool}: {_answer(question)}  {question.preview}")
     if result is not None and result.failure is not None:
         lines.extend(["", f"failure {result.failure.message}"])
     if result is not None and result.answer:
@@ -100,13 +101,38 @@ def _text(found: _Found) -> list[str]:
     return lines
 
 
-def _plan(plans: Sequence[Plan], steps: Sequence[StepRow]) -> list[str]:
+def _early(results: Mapping[str, StepResult]) -> list[str]:
+    """What it gained and cost to start reads before their condition was known."""
+    guesses = [result for result in results.values() if result.ahead]
+    saved = sum(min(result.ahead, result.seconds) for result in guesses if result.ok)
+    wasted = sum(result.seconds for result in guesses if not result.ok)
+    count = f"{len(guesses)} read{'' if len(guesses) == 1 else 's'}"
+    return [f"early  {count} before the condition: {saved:.2f} s saved, {wasted:.2f} s wasted"] if guesses else []
+
+
+def _vain(step: StepRow, result: RunResult | None) -> str:
+    end = result.results.get(step.path) if result is not None else None
+    return " · made in vain: its condition did not hold" if end is not None and end.ahead and not end.ok else ""
+
+
+def _answer(question: Question) -> str:
+    if question.allowed is None:
+        return "open"
+    changed = ""
+    if question.edited is not None:
+        changed = f" with {'all of ' if question.whole else ''}{json.dumps(question.edited, ensure_ascii=False)}"
+    return f"{'approved' if question.allowed else 'denied'} by {question.by}{changed}"
+
+
+def _plan(plans: Sequence[Plan], steps: Sequence[StepRow], ends: Mapping[str, StepResult]) -> list[str]:
     from ..planner.render import tree
 
     lines: list[str] = []
     results: dict[str, StepResult] = {}
     for plan in plans:
         results.update({s.path: _headed(s, s.result) for s in steps if s.result and s.revision <= plan.revision})
+        # What was read in vain is on record as done; to the plan it is skipped.
+        results.update({id: end for id, end in ends.items() if end.ahead and not end.ok})
         title = "plan" if plan.revision == 0 else f"plan, revision {plan.revision}"
         lines.extend(["", title, tree(plan, results).rstrip() if plan.nodes else f"  refused: {plan.refusal}"])
     return lines

@@ -1,6 +1,7 @@
 """The gate on every tool call: judge, ask where a rule says ask, and fail closed.
 
-A person's yes is kept with the digest of the exact arguments: it holds for that call and no other.
+A person's yes is kept with the digest of the exact arguments: it holds for that call and no other. Where a
+person answers with other arguments, those are checked and judged before they take the place of the planned ones.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from typing import Any
 
 import anyio
 
-from ..errors import ApprovalNeeded, PolicyDenied
+from ..errors import ApprovalNeeded, EditInvalid, PolicyDenied
 from ..events import ApprovalAsked, Guarded
-from ..protocols import Approvals, Approver, Ctx, Gate, Handler
+from ..protocols import Approvals, Approver, Ctx, Edited, Gate, Handler
 from ..settings import FILE
 from ..steps import Bound, Failure, Label, Node, Plan, Step, StepResult, ToolSpec, Verdict, digest_call
 from .approve import FlagApprover
+from .edits import Check, edited, keep, told
 from .redact import Redactor
 from .rules import Call, Rule, first_match, places
 
 _PREVIEW = 400
+_TRIES = 3
+"""Times that a person who is there may give arguments for one call."""
 _LATER = "Some of its values are not known yet; it is judged again when it runs."
 
 
@@ -82,15 +86,18 @@ def guarded(
     *,
     approve: Collection[str] = (),
     redact: Callable[[str], str] | None = None,
+    check: Check | None = None,
 ) -> Callable[[Handler], Handler]:
     """Return the wrapper that lets a tool call pass only when ``gate`` or a person allows it.
 
-    An ``ask`` is answered by ``approve`` (tool names or globs, from the flag), then by a recorded yes or no to
-    exactly these arguments, then by ``approver`` (one question at a time), else it is recorded and the step
-    waits. Model calls pass. Whatever fails on the way is a deny. Previews are redacted with ``redact``
-    (default: a ``Redactor``).
+    An ``ask`` is answered by a recorded decision on exactly these arguments, then by ``approve`` (tool names
+    or globs, from the flag), then by ``approver`` (one question at a time), else it is recorded and the step
+    waits. A decision may put other arguments in the place of the planned ones; ``check`` (a Toolset's) and the
+    gate look at them first. Model calls pass. Whatever fails on the way is a deny. Previews are redacted with
+    ``redact`` (default: a ``Redactor``).
     """
-    desk = _Desk(gate, specs, approvals, approver, FlagApprover(approve), redact or Redactor().text, anyio.Lock())
+    text = redact or Redactor().text
+    desk = _Desk(gate, specs, approvals, approver, FlagApprover(approve), text, check, anyio.Lock())
 
     def wrap(handle: Handler) -> Handler:
         def guard(step: Step, ctx: Ctx) -> Awaitable[StepResult]:
@@ -111,18 +118,22 @@ class _Desk:
     approver: Approver | None
     flag: FlagApprover
     redact: Callable[[str], str]
+    check: Check | None
     lock: anyio.Lock
 
     async def pass_on(self, step: Step, ctx: Ctx, handle: Handler) -> StepResult:
         spec = self.specs.get(step.name)
         try:
             verdict = _unknown(step.name) if spec is None else await self.gate.judge(step, spec, ctx)
+            if step.guess and verdict.decision != "allow":
+                # Perhaps it will never be needed: nobody is asked, nothing is told.
+                return StepResult(status="cancelled", verdict=verdict)
             _tell(step, ctx, verdict)
             if verdict.decision == "ask" and spec is not None:
                 answer = await self._ask(step, spec, ctx, verdict)
                 if isinstance(answer, StepResult):
                     return answer
-                verdict = answer
+                step, verdict = answer
                 _tell(step, ctx, verdict)
         except Exception as error:
             verdict = _failed_closed(step.name, error)
@@ -130,22 +141,61 @@ class _Desk:
         if verdict.decision != "allow":
             return _denied(step.name, verdict)
         result = await handle(step, ctx)
-        return result.model_copy(update={"verdict": verdict})
+        changes: dict[str, Any] = {"verdict": verdict}
+        if verdict.edit is not None:
+            changes["label"] = result.label.join(Label(sources=("person",)))
+        return result.model_copy(update=changes)
 
-    async def _ask(self, step: Step, spec: ToolSpec, ctx: Ctx, verdict: Verdict) -> Verdict | StepResult:
+    async def _ask(self, step: Step, spec: ToolSpec, ctx: Ctx, verdict: Verdict) -> tuple[Step, Verdict] | StepResult:
         preview = preview_of(step.args, step.labels, redact=self.redact)
-        if await self.flag.decide(step, spec, verdict, preview):
-            return verdict.model_copy(update={"decision": "allow", "by": "flag"})
-        answer = await self.approvals.find(step.key, step.digest)
+        answer = await self.approvals.take(step.key, step.digest)
+        if isinstance(answer, Edited):
+            settled = await self._edited(step, answer, spec, ctx)
+            if not isinstance(settled, str):
+                return settled
+            await self.approvals.reopen(step.key, step.digest)
+            return await self._wait(step, ctx, _doubting(verdict, settled), preview)
+        if answer is None and await self.flag.decide(step, spec, verdict, preview):
+            return step, verdict.model_copy(update={"decision": "allow", "by": "flag"})
         if answer is None and self.approver is not None:
             async with self.lock:
-                answer = await self.approver.decide(step, spec, verdict, preview)
+                return await self._ask_now(self.approver, step, spec, ctx, verdict, preview)
+        return self._settled(step, verdict, answer) or await self._wait(step, ctx, verdict, preview)
+
+    async def _ask_now(
+        self, approver: Approver, step: Step, spec: ToolSpec, ctx: Ctx, verdict: Verdict, preview: str
+    ) -> tuple[Step, Verdict] | StepResult:
+        asked = verdict
+        for _ in range(_TRIES):
+            answer = await approver.decide(step, spec, asked, preview)
+            if not isinstance(answer, Edited):
+                return self._settled(step, verdict, answer) or await self._wait(step, ctx, verdict, preview)
+            settled = await self._edited(step, answer, spec, ctx)
+            if not isinstance(settled, str):
+                return settled
+            asked = _doubting(verdict, settled)
+        return await self._wait(step, ctx, asked, preview)
+
+    async def _edited(self, step: Step, answer: Edited, spec: ToolSpec, ctx: Ctx) -> tuple[Step, Verdict] | str:
+        """The call that a person wants made instead, or why it cannot be."""
+        try:
+            changed, verdict = await edited(step, answer, spec, ctx, gate=self.gate, check=self.check)
+        except (EditInvalid, PolicyDenied) as error:
+            return error.message
+        edit = told(step, changed, answer.by, lambda args: preview_of(args, {}, redact=self.redact))
+        return changed, verdict.model_copy(update={"decision": "allow", "by": "person", "edit": edit})
+
+    def _settled(self, step: Step, verdict: Verdict, answer: bool | None) -> tuple[Step, Verdict] | None:
         if answer is True:
-            return verdict.model_copy(update={"decision": "allow", "by": "person"})
+            return step, verdict.model_copy(update={"decision": "allow", "by": "person"})
         if answer is False:
             reason = "a person said no; change the task or the plan."
-            return verdict.model_copy(update={"decision": "deny", "by": "person", "reason": reason})
-        asked = await self.approvals.ask(step.key, step.digest, step.name, verdict.reason, preview)
+            return step, verdict.model_copy(update={"decision": "deny", "by": "person", "reason": reason})
+        return None
+
+    async def _wait(self, step: Step, ctx: Ctx, verdict: Verdict, preview: str) -> StepResult:
+        args = keep(step.args, self.redact)
+        asked = await self.approvals.ask(step.key, step.digest, step.name, verdict.reason, preview, args=args)
         ctx.emit(
             ApprovalAsked(
                 run=ctx.run,
@@ -158,6 +208,10 @@ class _Desk:
             )
         )
         return StepResult(status="waiting", verdict=verdict, failure=_waits(step, ctx, verdict, asked))
+
+
+def _doubting(verdict: Verdict, why: str) -> Verdict:
+    return verdict.model_copy(update={"reason": f"{why} {verdict.reason}"})
 
 
 def preview_of(

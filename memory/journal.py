@@ -7,7 +7,7 @@ before the effect begins. Steps are found by key, never by position, so they may
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -161,6 +161,7 @@ def recorded(
     as a new attempt. An effect without outcome, or whose value is lost, is run again only if it is
     idempotent or ``assume`` says ``not-done`` for its path; with ``done`` it counts as done, without a
     value, with ``failed`` as failed. A recorded failure is settled by the same words.
+    A guess is recorded when it succeeded, and found by the step that it was made for.
     Raises UsageError for any other word in ``assume``.
     """
     for path, word in (assume or {}).items():
@@ -176,6 +177,8 @@ def recorded(
                 known = await past.find(step)
                 if known is not None:
                     return known
+                if step.guess:
+                    return await past.guess(step, lambda anew: _run(journal, handle, anew, ctx))
                 return await _run(journal, handle, past.anew(step), ctx)
             except StoreError as error:
                 return _unrecorded(error)
@@ -198,10 +201,12 @@ async def _run(journal: SqlJournal, handle: Handler, step: Step, ctx: Ctx) -> St
     try:
         result = await handle(step, ctx)
     except anyio.get_cancelled_exc_class():
-        if not intended:
+        if not intended and not step.guess:
             with anyio.CancelScope(shield=True):
                 await _commit(journal, step, StepResult(status="cancelled", started=time.time()))
         raise
+    if step.guess and not result.ok:
+        return result
     return await _commit(journal, step, result)
 
 
@@ -259,6 +264,16 @@ class _Past:
         attempt = max(step.attempt, self._attempts.get(step.key, 0) + 1)
         self._attempts[step.key] = attempt
         return step if attempt == step.attempt else replace(step, attempt=attempt)
+
+    async def guess(self, step: Step, run: Callable[[Step], Awaitable[StepResult]]) -> StepResult:
+        """Return what ``run`` makes of ``step``; a guess that comes to nothing leaves no trace, and is no attempt."""
+        result: StepResult | None = None
+        try:
+            result = await run(self.anew(step))
+            return result
+        finally:
+            if result is None or not result.ok:
+                self._attempts[step.key] -= 1
 
     def _stands(self, step: Step, found: Recorded, result: StepResult) -> bool:
         if result.status == "failed":

@@ -33,6 +33,11 @@ def alive(owner: str) -> bool:
     return _start(pid) == start
 
 
+def executing(status: str, owner: str, *, here: bool) -> bool:
+    """Return whether a run is under way; ``here`` says so of a run that this process owns."""
+    return status == "running" and (here if owner == me() else alive(owner))
+
+
 def _start(pid: int) -> str:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

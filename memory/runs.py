@@ -13,11 +13,12 @@ from pydantic import BaseModel
 
 from ..errors import UnknownName, UsageError
 from ..estimates import Took
-from ..messages import Frozen
+from ..messages import Frozen, Usage
+from ..protocols import Spending
 from ..steps import Limits, Plan, RunResult, RunStatus, StepKey, StepResult
 from . import tables, values
 from .blobs import Blob
-from .liveness import alive, me, pid_of
+from .liveness import alive, executing, me, pid_of
 from .store import Store
 from .sweep import sweep
 
@@ -138,8 +139,7 @@ class Runs:
         run = self.get(run).run
         with self._store.write() as connection:
             row = connection.execute(tables.runs.select().where(tables.runs.c.id == run)).one()
-            mine = row.owner == me()
-            if row.status == "running" and (run in self._store.claimed if mine else alive(row.owner)):
+            if executing(row.status, row.owner, here=run in self._store.claimed):
                 raise UsageError(
                     f"run {run!r} is being executed by process {pid_of(row.owner)}; wait for it or end that process, "
                     "then resume."
@@ -227,6 +227,14 @@ class Runs:
             tokens=sum(result.usage.total for result in made),
             cost=sum((result.cost for result in made), Decimal(0)),
         )
+
+    def spent(self, run: str) -> Spending:
+        """Return what all recorded attempts of a run took, planning and answers too."""
+        with self._store.read() as connection:
+            used = connection.execute(tables.USED, {"of": run}).one()
+            paid = connection.execute(tables.PAID, {"of": run}).scalars().all()
+        usage = Usage(prompt=used[0], completion=used[1], cached=used[2])
+        return Spending(usage, sum((Decimal(each) for each in paid), Decimal(0)))
 
     def whole(self, row: RunRow) -> RunRow:
         """Return ``row`` with the big values of its result. Raises BlobDamaged, naming the node and the mend."""

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest migration; a database with a higher one is from a newer version."""
 
 PICO = Decimal(10) ** 12
@@ -124,6 +124,9 @@ approvals = Table(
     Column("allowed", Integer),
     Column("decided_by", Text, nullable=False),
     Column("decided", Float),
+    Column("args", Text),
+    Column("edited", Text),
+    Column("taken", Float),
     UniqueConstraint("run", "revision", "path", "digest"),
 )
 
@@ -188,6 +191,18 @@ NAMED = union(
     select(steps.c.blob).where(steps.c.blob.in_(_DIGESTS)), select(outcomes.c.blob).where(outcomes.c.blob.in_(_DIGESTS))
 )
 """Those of ``digests`` that some row names."""
+
+USED = text(
+    "SELECT coalesce(sum(json_extract(result, '$.usage.prompt')), 0),"
+    " coalesce(sum(json_extract(result, '$.usage.completion')), 0),"
+    " coalesce(sum(json_extract(result, '$.usage.cached')), 0) FROM steps WHERE run = :of"
+)
+"""Tokens of every attempt of run ``of``: prompt, completion, cached."""
+
+PAID = text(
+    "SELECT json_extract(result, '$.cost') FROM steps WHERE run = :of AND json_extract(result, '$.cost') <> '0'"
+)
+"""Dollars, as text, of the attempts of run ``of`` that cost anything."""
 
 SUPERSEDED = text(
     "DELETE FROM steps WHERE run = :of AND attempt < (SELECT max(attempt) FROM steps AS newer"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import anyio
 
 from ..events import StepDone, StepStarted
 from ..messages import Usage
 from ..protocols import Ctx, Handler
-from ..steps import Node, Step, StepKey, StepResult
+from ..steps import Label, Node, Step, StepKey, StepResult
 from .outcomes import asking, failed, labelled, may_have_happened, substituted, summary
 from .ready import Launch
 from .values import resolve
@@ -32,28 +34,18 @@ class Attempts:
 
     async def make(self, launch: Launch, at: int, results: Mapping[str, StepResult]) -> StepResult:
         """Make call ``at`` of ``launch`` until it succeeds or its attempts are over; only cancelling raises."""
-        node, spec = launch.node, launch.spec
+        node = launch.node
         path = path_of(launch, at)
         try:
             item = None if launch.items is None else launch.items[at]
-            args, labels = resolve(node, results, spec, item=item)
+            args, labels = resolve(node, results, launch.spec, item=item)
         except Exception as error:
             result = substituted(node, failed(error, node.tool))
             self.report(node, path, result)
             return result
         attempt = 1
         while True:
-            step = Step(
-                key=StepKey(self._ctx.run, self._revision, path),
-                kind="tool",
-                name=node.tool,
-                args=args,
-                effect=spec.effect,
-                idempotent=spec.idempotent,
-                timeout=node.policy.timeout or spec.timeout,
-                attempt=attempt,
-                labels=labels,
-            )
+            step = self._step(launch, path, args, labels, attempt)
             self.started(node, path, attempt)
             try:
                 result = await self._handle(step, self._ctx)
@@ -69,6 +61,33 @@ class Attempts:
             attempt = result.attempts + 1
             if not result.replayed:
                 await anyio.sleep(min(1.0, 0.05 * 2 ** (attempt - 2)))
+
+    async def guess(self, launch: Launch, results: Mapping[str, StepResult]) -> StepResult:
+        """Make the call of ``launch`` before it is known to be needed: once, and without a report."""
+        node = launch.node
+        try:
+            args, labels = resolve(node, results, launch.spec)
+            step = replace(self._step(launch, node.id, args, labels, 1), guess=True)
+            self.started(node, node.id)
+            return labelled(await self._handle(step, self._ctx), step)
+        except Exception as error:
+            return failed(error, node.tool)
+
+    def _step(
+        self, launch: Launch, path: str, args: Mapping[str, Any], labels: Mapping[str, Label], attempt: int
+    ) -> Step:
+        node, spec = launch.node, launch.spec
+        return Step(
+            key=StepKey(self._ctx.run, self._revision, path),
+            kind="tool",
+            name=node.tool,
+            args=args,
+            effect=spec.effect,
+            idempotent=spec.idempotent,
+            timeout=node.policy.timeout or spec.timeout,
+            attempt=attempt,
+            labels=labels,
+        )
 
     def started(self, node: Node, path: str, attempt: int = 1) -> None:
         """Tell that a call, or a map, is on its way."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Container, Iterable, Mapping
 
-from ..steps import Node, ToolSpec, digest_call
+from ..steps import Effect, Node, ToolSpec, digest_call
 from .values import parents
 
 _REACH = 64
@@ -32,6 +32,8 @@ class Frontier:
         self._children: dict[str, list[str]] = {}
         self._places: dict[str, int] = {}
         self._tails: dict[str, float] = {}
+        self._near: list[Node] = []
+        self._effects: dict[str, None] = {}
 
     def add(self, node: Node, finished: Container[str]) -> bool:
         """Take ``node`` in; True when all it waits for has finished. Follow with ``lengthen`` or ``measure``."""
@@ -39,12 +41,15 @@ class Frontier:
         self.nodes[id] = node
         self._places.setdefault(id, len(self._places))
         self._parents[id] = waits = parents(node)
+        self._note(node)
         count = 0
         for parent in waits:
             if parent not in finished:
                 self._children.setdefault(parent, []).append(id)
                 count += 1
         self._open[id] = count
+        if count == 1 and node.when is not None:
+            self._near.append(node)
         for child in self._children.get(id, ()):
             self._tails[id] = max(self.tail(id), self._seconds(child) + self.tail(child))
         return not count
@@ -54,6 +59,7 @@ class Frontier:
         self.nodes[node.id] = node
         self._places.setdefault(node.id, len(self._places))
         self._parents[node.id] = parents(node)
+        self._note(node)
 
     def parents(self, id: str) -> tuple[str, ...]:
         """Ids that the node called ``id`` waits for, or waited for."""
@@ -74,7 +80,20 @@ class Frontier:
             self._open[child] -= 1
             if self._open[child] == 0:
                 ready.append(self.nodes[child])
+            elif self._open[child] == 1 and self.nodes[child].when is not None:
+                self._near.append(self.nodes[child])
         return ready
+
+    def near(self) -> list[Node]:
+        """Nodes with a condition that came to wait for one other node only, since the last call."""
+        near, self._near = self._near, []
+        return near
+
+    def effect_before(self, id: str, finished: Container[str]) -> str:
+        """The first effect written before ``id`` that is not over; empty when there is none."""
+        while self._effects and (first := next(iter(self._effects))) in finished:
+            del self._effects[first]
+        return first if self._effects and self._places[first] < self._places[id] else ""
 
     def lengthen(self, id: str) -> list[str]:
         """Tell those before ``id``, nearest first, what is behind them now; returns whose path has become longer.
@@ -98,6 +117,11 @@ class Frontier:
     def measure(self) -> None:
         """Work out every path anew; exact where parents stand before their children."""
         self._tails = tails(self._parents, self._seconds)
+
+    def _note(self, node: Node) -> None:
+        spec = self._specs.get(node.tool)
+        if node.effect is not Effect.READ or (spec is not None and spec.effect is not Effect.READ):
+            self._effects[node.id] = None
 
     def _seconds(self, id: str) -> float:
         spec = self._specs.get(self.nodes[id].tool)

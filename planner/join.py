@@ -12,6 +12,7 @@ from ..protocols import Model
 from ..steps import Plan, StepResult
 from .lines import write, write_value
 from .numbers import Numbers
+from .ordered import written
 from .shown import shown
 from .values import ends
 
@@ -54,13 +55,15 @@ async def join(
 ) -> Joined:
     """Return the answer to ``task`` that the results give, or with ``may_replan`` a reason to extend the plan.
 
-    A refused plan is answered by its refusal, without a model call. Replanning is offered to the model only
-    when a step failed: small models take every way out that they are shown. Results are quoted line by
-    line; nothing in them can end the quotation. An answer that says a number of its own is asked for again,
-    once, under a grammar that has only the numbers of the results and the task.
+    A refused plan is answered by its refusal, and a mere order by what was written, without a model call.
+    Replanning is offered to the model only when a step failed: small models take every way out that they are
+    shown. Results are quoted line by line; nothing in them can end the quotation. An answer that says a number of
+    its own is asked for again, once, under a grammar that has only the numbers of the results and the task.
     """
     if plan.refusal:
         return Joined(plan.refusal)
+    if told := written(task, plan, results):
+        return Joined(told)
     offer = may_replan and any(result.status == "failed" for result in results.values())
     messages = _messages(task, plan, results, offer=offer)
     completion = await model.complete(_request(messages, _grammar(offer=offer)))

@@ -34,12 +34,21 @@ def needed(task: str, specs: Sequence[ToolSpec], *, known: str = "") -> tuple[To
     for when the task shares a word with its name or description, too.
     """
     text = " ".join(task.casefold().split())
-    words = set(re.findall(r"[^\W\d_]+", text))
-    if len(words & _ENGLISH) < 2:
+    words = _words(text)
+    if not is_english(text):
         return tuple(specs)
     new = any(name not in known.casefold() for name in _FILE.findall(text))
     kept = tuple(spec for spec in specs if _asked(spec, text, words, new_file=new))
     return kept if any(spec.effect is Effect.READ for spec in kept) else tuple(specs)
+
+
+def is_english(text: str) -> bool:
+    """True when at least two of the commonest English words are in ``text``."""
+    return len(_words(text.casefold()) & _ENGLISH) >= 2
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[^\W\d_]+", text))
 
 
 def _asked(spec: ToolSpec, text: str, words: set[str], *, new_file: bool) -> bool:

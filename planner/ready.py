@@ -21,6 +21,10 @@ _Entry: TypeAlias = tuple[float, int, int, "Launch | _Lane"]
 """Remaining seconds (negative), place in the plan, serial number, and what stands there."""
 
 
+_LAST = 1e12
+"""Where guesses stand in a heap: behind every call that is needed."""
+
+
 @dataclass(slots=True, eq=False)
 class Launch:
     """A node on its way: one call, or one call per element of its list."""
@@ -38,6 +42,8 @@ class Launch:
     taken: int = 0
     """Calls that have been started."""
     dropped: bool = False
+    guess: bool = False
+    """Whether it is needed is not known yet: it starts after all calls that are."""
     scopes: list[anyio.CancelScope] = field(default_factory=list)
     lane: _Lane | None = None
     serial: int = 0
@@ -128,6 +134,19 @@ class Ready:
             lane.free += 1
         self._tell(launch.lane)
 
+    def wanting(self) -> bool:
+        """True when a call that is no guess could start now, and only lacks a worker."""
+        first = self._root.best()
+        return first is not None and first[0] < _LAST
+
+    def hindered(self, launch: Launch) -> bool:
+        """True when a call that is no guess waits for room that ``launch`` takes."""
+        for lane in _upwards(launch.lane):
+            first = lane.best()
+            if lane.free <= 0 and first is not None and first[0] < _LAST:
+                return True
+        return False
+
     def lengthen(self, launch: Launch, *, tail: float, place: int) -> None:
         """Note that another path is behind a launch, or that it stands elsewhere in the plan."""
         if (launch.tail, launch.place) == (tail, place):
@@ -189,6 +208,8 @@ class Ready:
 
 def _length(launch: Launch, lane: _Lane) -> float:
     """Seconds to the end of the longest path: the calls still to start, in rounds, and what is behind them."""
+    if launch.guess:
+        return -_LAST
     return launch.spec.seconds * math.ceil((launch.size - launch.taken) / lane.width) + launch.tail
 
 

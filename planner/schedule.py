@@ -27,6 +27,7 @@ from .attempts import Attempts, path_of
 from .frontier import Frontier, identity, unchanged
 from .outcomes import blocked, failed, gathered, not_run, substituted
 from .ready import Launch, Ready
+from .speculate import Guesses
 from .validate import Specs, named
 from .values import elements, holds
 
@@ -63,6 +64,7 @@ class Scheduler:
         self._frontier = Frontier(self._specs)
         self._launched: dict[str, Launch] = {}
         self._ready = Ready(ctx.limits)
+        self._guesses = Guesses(ctx, self._specs, self._ready)
         self._group: TaskGroup | None = None
         self._idle = anyio.Event()
         self._workers = 0
@@ -135,6 +137,7 @@ class Scheduler:
         """Make ``nodes`` the plan and keep what was done or is under way for the ones that did not change."""
         old, nodes = self._frontier.nodes, list(nodes)
         keep = unchanged(old, nodes)
+        self._guesses.keep(keep)
         for id, launch in list(self._launched.items()):
             held = self._closed and launch.spec.effect is not Effect.READ
             if id not in keep or held:
@@ -186,11 +189,17 @@ class Scheduler:
         try:
             stopped = blocked(node, self._frontier.parents(id), self.results)
             if stopped is not None or self._halted:
-                return stopped
+                return stopped if stopped is None else self._guesses.vain(id, stopped)
             if spec is None:
                 raise UnknownName("tool", node.tool, list(self._specs))
             if node.when is not None and not holds(node, self.results):
-                return StepResult(status="skipped")
+                return self._guesses.vain(id, StepResult(status="skipped"))
+            guessed = self._guesses.needed(id)
+            if isinstance(guessed, StepResult):
+                return guessed
+            if guessed is not None:
+                self._launched[id] = guessed
+                return None
             launch = Launch(node, spec, place=self._frontier.place(id), tail=self._frontier.tail(id))
             if node.over is not None:
                 launch.items = elements(node, self.results)
@@ -199,7 +208,7 @@ class Scheduler:
                 if not launch.items:
                     return StepResult(value=[], label=Label(sources=("tool",)))
         except Exception as error:
-            result = failed(error, node.tool)
+            result = self._guesses.vain(id, failed(error, node.tool))
             # A substitute of a map is one element's value, not the list's.
             return result if node.over is not None else substituted(node, result)
         self._launched[id] = launch
@@ -211,6 +220,12 @@ class Scheduler:
 
     def _spawn(self) -> None:
         """Give calls that may start to new workers, as far as both allow."""
+        if not self._halted:
+            self._guesses.consider(self._frontier.near(), self._frontier, self.results)
+        self._start_workers()
+        self._guesses.yield_place(full=self._workers >= self._concurrency)
+
+    def _start_workers(self) -> None:
         while self._workers < self._concurrency:
             taken = self._ready.take()
             if taken is None:
@@ -240,6 +255,15 @@ class Scheduler:
 
     def _came_back(self, launch: Launch, at: int, result: StepResult) -> None:
         node = launch.node
+        if launch.guess:
+            if (found := self._guesses.end(launch, result)) is not None:
+                self._attempts.report(node, node.id, found)
+                del self._launched[node.id]
+                self._settle(node.id, found)
+            elif self._launched.get(node.id) is launch:
+                del self._launched[node.id]
+                self._begin(node)
+            return
         if result.status == "spent":
             self._halt("the budget is spent")
         if launch.items is not None:
@@ -258,6 +282,7 @@ class Scheduler:
         """Start nothing more; what runs may finish."""
         self._halted = self._halted or reason
         self._ready.clear()
+        self._guesses.stop()
 
     def _rest_if_idle(self) -> None:
         """Notice the end: nothing runs and nothing is ready. What still waits now will never start."""
@@ -281,12 +306,15 @@ class Scheduler:
 
     async def _call(self, launch: Launch, at: int) -> StepResult:
         """One call with its attempts; in a scope of its own while the plan may still change."""
-        if self._closed:
+        if self._closed and not launch.guess:
             return await self._attempts.make(launch, at, self.results)
         with anyio.CancelScope() as scope:
             launch.scopes.append(scope)
+            if launch.guess:
+                self._guesses.begin(launch, scope)
+                return await self._attempts.guess(launch, self.results)
             return await self._attempts.make(launch, at, self.results)
         result = not_run("not finished because the plan changed")
-        if launch.dropped:
+        if launch.dropped and not launch.guess:
             self._attempts.report(launch.node, path_of(launch, at), result)
         return result

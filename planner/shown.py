@@ -24,6 +24,8 @@ def shown(result: StepResult | None, *, limit: int = 2000) -> str:
         state = _WORDS.get(result.status, "failed")
         return _quoted(f"{state}: {why}" if why else state, "! ", 400)
     value = _quoted(plain(result.value, limit=limit), "| ", limit)
+    if result.verdict is not None and result.verdict.edit is not None:
+        value = f"{_quoted(f'a person had it called with {result.verdict.edit.now}', '! ', 400)}\n{value}"
     if result.failure is not None:
         return f"{value}\n{_quoted(result.failure.message, '! ', 400)}"
     return value

@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+import anyio
+
 from ..errors import BudgetSpent, ModelError, ModelUnavailable, ShuntyardError
 from ..events import FellBack, Routed, Spent
 from ..messages import ModelInfo, ModelRequest, Usage
-from ..protocols import Amount, Ctx, Handler, Ledger
+from ..protocols import Amount, Ctx, Handler, Ledger, Spending
 from ..steps import Decision, Failure, Limits, Settlement, Status, Step, StepResult
 from .catalogue import Catalogue
 from .choose import choose, price_of
@@ -53,24 +55,32 @@ def budgeted(
     model: str = "",
     fallback: Sequence[str] = (),
     costs: Mapping[str, Decimal] | None = None,
+    before: Callable[[str], Spending] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Return the wrapper that gives model calls a model and keeps paid calls within ``ctx.limits``.
 
     A model call is placed (``model`` first, ``fallback`` next), reserved and passed on with ``step.model``
     set; when that model does not answer, the next one gets a reservation of its own. Text that was already
     streamed cannot be taken back: after it, another model's answer arrives only as the result. Tools named
-    in ``costs`` (dollars per call) are reserved too, all others pass untouched.
+    in ``costs`` (dollars per call) are reserved too, all others pass untouched. ``before`` says what a run had
+    spent when it was taken up: what is told goes on from there.
 
     The wrapper returns failures as results: ``spent`` (exit 4) when the worst case does not fit.
     """
     paid = {name: cost for name, cost in (costs or {}).items() if cost > 0}
     meters: dict[str, _Meter] = {}
 
+    def meter(run: str) -> _Meter:
+        if run not in meters:
+            spent = Spending(Usage(), Decimal(0)) if before is None else before(run)
+            meters[run] = _Meter(cost=spent.cost, usage=spent.usage)
+        return meters[run]
+
     def wrap(handle: Handler) -> Handler:
         def budget(step: Step, ctx: Ctx) -> Awaitable[StepResult]:
             if step.kind == "tool" and step.name not in paid:
                 return handle(step, ctx)
-            desk = _Desk(handle, ledger, ctx, meters.setdefault(ctx.run, _Meter()))
+            desk = _Desk(handle, ledger, ctx, meter(ctx.run))
             if step.request is None:
                 return _tool(desk, step, paid.get(step.name, Decimal(0)))
             return _Route(desk, catalogue, model, tuple(fallback)).run(step, step.request)
@@ -82,7 +92,7 @@ def budgeted(
 
 @dataclass(slots=True)
 class _Meter:
-    """What one run has spent since this process took it up."""
+    """What one run has spent, and what this process has reserved for it."""
 
     cost: Decimal = Decimal(0)
     usage: Usage = field(default_factory=Usage)
@@ -179,9 +189,15 @@ class _Route:
             return None
         except Exception as error:
             return _refused(error)
-        heard.here = False
+        heard.here, heard.pieces = False, 0
         on_text = heard.muted if heard.ever else heard.hear
-        result = await self.desk.handle(replace(step, model=name, on_text=on_text), self.desk.ctx)
+        try:
+            result = await self.desk.handle(replace(step, model=name, on_text=on_text), self.desk.ctx)
+        except anyio.get_cancelled_exc_class():
+            # Text that came was paid for; a piece is a token or more.
+            usage = Usage(prompt=prompt, completion=heard.pieces) if heard.here else Usage()
+            self.desk.count(ask, cost_of(model.info, usage), usage)
+            raise
         usage = result.usage
         if not usage.total and (result.ok or heard.here):
             usage = Usage(prompt=prompt, completion=request.max_tokens)
@@ -241,14 +257,17 @@ class _Heard:
         self._on_text = step.on_text
         self.ever = False
         self.here = False
+        self.pieces = 0
 
     def hear(self, text: str) -> None:
         self.ever = self.here = True
+        self.pieces += 1
         if self._on_text is not None:
             self._on_text(text)
 
     def muted(self, text: str) -> None:
         self.here = True
+        self.pieces += 1
 
 
 def cost_of(info: ModelInfo, usage: Usage) -> Decimal:

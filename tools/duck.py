@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ToolError
@@ -37,7 +37,7 @@ class SqlError(ToolError):
 
 
 class Session:
-    """One in-memory database for one statement. Not thread-safe except ``interrupt``; close it."""
+    """One in-memory database. Not thread-safe except ``interrupt``; close it."""
 
     def __init__(self) -> None:
         """Open an empty database with bounded memory and no place to spill to."""
@@ -49,12 +49,25 @@ class Session:
         )
         self._locked = False
         self._stopped = False
+        self._declared: set[str] = set()
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give its memory back."""
         self._connection.close()
+
+    def forget(self) -> bool:
+        """Drop the tables that were declared; False when it is of no use any more."""
+        with suppress(SqlError):
+            for name in self._declared:
+                self._run(f"DROP TABLE {quote(name)}")
+            self._declared.clear()
+        return not self._declared and not self._stopped
 
     def interrupt(self) -> None:
         """Stop the running statement and refuse further ones; from any thread, also after the end."""
@@ -103,6 +116,7 @@ class Session:
         """Make an empty table with these columns."""
         columns = ", ".join(f"{quote(column)} {kind}" for column, kind in types.items())
         self._run(f"CREATE OR REPLACE TABLE {quote(name)} ({columns})")
+        self._declared.add(name)
 
     def _create(self, name: str, source: str) -> None:
         self._run(f"CREATE OR REPLACE TABLE {quote(name)} AS SELECT * FROM {source} LIMIT {MAX_LOADED + 1}")
@@ -139,6 +153,32 @@ class Session:
             return Answer([column[0] for column in cursor.description or ()], cursor.fetchmany(max_rows + 1))
         except (duckdb.Error, RuntimeError, ValueError, OverflowError) as error:
             raise SqlError(str(error), type(error).__name__) from None
+
+
+class Spare:
+    """Lends sessions and keeps one for the next borrower: to open one costs more than to look at a statement.
+
+    For borrowers that only declare tables: the session that they get may have lost its access to files.
+    """
+
+    def __init__(self) -> None:
+        """Keep none yet."""
+        self._kept: list[Session] = []
+
+    @contextmanager
+    def lend(self) -> Iterator[Session]:
+        """Lend a session without tables; from any thread, at the same time too."""
+        try:
+            session = self._kept.pop()
+        except IndexError:
+            session = Session()
+        try:
+            yield session
+        finally:
+            if session.forget() and not self._kept:
+                self._kept.append(session)
+            else:
+                session.close()
 
 
 def quote(name: str) -> str:

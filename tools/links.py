@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ..errors import PathRefused, ToolError
 from .catalog import Catalog, Table
-from .duck import Session, quote
 from .profile import Profiles
 
 MAX_TABLES = 12
@@ -118,20 +116,8 @@ def _phrases(task: str, values: Sequence[str]) -> Iterator[str]:
 def _values(table: Table, catalog: Catalog, profiles: Profiles) -> Iterator[tuple[str, Sequence[str]]]:
     profile = profiles.of(catalog, table)
     texts = [name for name, kind in list(profile.columns.items())[:40] if kind == "VARCHAR" and name != "text"]
-    many = [name for name in texts if name not in profile.values]
     yield from ((name, profile.values[name]) for name in texts if name in profile.values)
-    if not many or profile.problem or profile.rows < 2:
-        return
-    try:
-        with Session() as session:
-            catalog.load(session, table)
-            for name in many:
-                sql = f"SELECT DISTINCT {quote(name)} FROM {quote(table.name)} LIMIT {MAX_VALUES + 1}"
-                rows = session.run(sql).rows
-                if len(rows) <= MAX_VALUES:
-                    yield name, [row[0] for row in rows if isinstance(row[0], str)]
-    except (ToolError, PathRefused):
-        return
+    yield from profiles.texts(catalog, table, most=MAX_VALUES).items()
 
 
 def _said(value: str, column: str, said: Sequence[str], task: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from sqlglot import exp
@@ -12,6 +13,8 @@ from .duck import Session, quote
 from .sql import Statement
 from .values import to_json
 
+_LOOKED = 40
+"""Columns whose texts are looked at."""
 FEW = 24
 """Distinct values of a column up to which they are known one by one."""
 
@@ -38,6 +41,7 @@ class Profiles:
     def __init__(self) -> None:
         """Start with nothing known."""
         self._known: dict[Table, Profile] = {}
+        self._texts: dict[Table, dict[str, list[str]]] = {}
 
     def of(self, catalog: Catalog, table: Table) -> Profile:
         """Return a table's profile, reading the file when it is new; a broken file has a ``problem``."""
@@ -51,6 +55,27 @@ class Profiles:
             except (ToolError, PathRefused) as error:
                 self._known[table] = Profile({}, 0, {}, {}, [], error.message)
         return self._known[table]
+
+    def texts(self, catalog: Catalog, table: Table, *, most: int) -> dict[str, list[str]]:
+        """The different texts of a table's text columns, where they are more than a profile has and at most ``most``.
+
+        Empty when the file cannot be read. Reads the file when it is new.
+        """
+        profile = self.of(catalog, table)
+        names = [name for name, kind in list(profile.columns.items())[:_LOOKED] if kind == "VARCHAR" and name != "text"]
+        many = [name for name in names if name not in profile.values]
+        if not many or profile.problem or profile.rows < 2:
+            return {}
+        if table not in self._texts:
+            found: dict[str, list[str]] = {}
+            with suppress(ToolError, PathRefused), Session() as session:
+                catalog.load(session, table)
+                for name in many:
+                    rows = session.run(f"SELECT DISTINCT {quote(name)} FROM {quote(table.name)} LIMIT {most + 1}").rows
+                    if len(rows) <= most:
+                        found[name] = [row[0] for row in rows if isinstance(row[0], str)]
+            self._texts[table] = found
+        return self._texts[table]
 
     def declare(self, session: Session, catalog: Catalog, names: list[str]) -> dict[str, dict[str, str]]:
         """Make the named tables in ``session`` without their rows; ToolError when a file cannot be read."""

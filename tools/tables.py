@@ -18,7 +18,7 @@ from ..steps import Bound
 from . import sql as statements
 from .catalog import Catalog, Catalogs
 from .compared import mismatches
-from .duck import Answer, Session, SqlError
+from .duck import Answer, Session, Spare, SqlError
 from .meant import read_right_texts, settle
 from .profile import Profiles
 from .relations import relations
@@ -39,6 +39,7 @@ class QueryTool(FunctionTool[Any, Any]):
         """Start with an empty cache of what the files hold."""
         self._catalogs = Catalogs()
         self._profiles = Profiles()
+        self._spare = Spare()
 
         async def query(ctx: Ctx, sql: str | Bound, form: Form = "auto") -> Any:
             """Run one DuckDB SELECT over the tables and return a list of row objects, or the value if it is only one.
@@ -107,7 +108,7 @@ class QueryTool(FunctionTool[Any, Any]):
                 return None
             return {row[0]: row[1] for row in rows}
 
-        return await _in_session(work)
+        return await _in_session(work, self._spare if _declares(sql) else None)
 
     async def _check_sql(self, args: Mapping[str, Any], ctx: Ctx) -> list[str]:
         sql = args.get("sql")
@@ -132,7 +133,7 @@ class QueryTool(FunctionTool[Any, Any]):
             wrong = [f"query: {told}" for told in mismatches(statement, found, joins)]
             return wrong + [f"{MAYBE}query: {told}" for told in self._profiles.strange_values(catalog, statement)]
 
-        return await _in_session(work)
+        return await _in_session(work, self._spare if _declares(sql) else None)
 
     def _declared(
         self, session: Session, catalog: Catalog, sql: str | Bound
@@ -182,17 +183,27 @@ class QueryTool(FunctionTool[Any, Any]):
         return told + (f": add {joins[0]}" if joins else "")
 
 
-async def _in_session(work: Callable[[Session], T]) -> T:
-    """Run ``work`` with a session in a thread; a cancelled or late one is interrupted, not waited for."""
+async def _in_session(work: Callable[[Session], T], spare: Spare | None = None) -> T:
+    """Run ``work`` with a session in a thread; a cancelled or late one is interrupted, not waited for.
+
+    The session is a new one, or one that ``spare`` lends.
+    """
     box: list[Session] = []
-    stopped = threading.Event()
+    stopped = False
+    turn = threading.Lock()
 
     def body() -> T:
-        with Session() as session:
-            box.append(session)
-            if stopped.is_set():
-                session.interrupt()
-            return work(session)
+        with spare.lend() if spare is not None else Session() as session:
+            with turn:
+                box.append(session)
+                if stopped:
+                    session.interrupt()
+            try:
+                return work(session)
+            finally:
+                # From here on it may be somebody else's.
+                with turn:
+                    box.clear()
 
     try:
         with anyio.fail_after(TIMEOUT):
@@ -200,9 +211,15 @@ async def _in_session(work: Callable[[Session], T]) -> T:
     except TimeoutError:
         raise ToolTimeout(f"the query ran longer than {TIMEOUT:.0f} s; ask for less.") from None
     finally:
-        stopped.set()
-        for session in box:
-            session.interrupt()
+        with turn:
+            stopped = True
+            for session in box:
+                session.interrupt()
+
+
+def _declares(sql: str | Bound) -> bool:
+    """True when looking at ``sql`` loads nothing: it mentions no result that is there already."""
+    return isinstance(sql, str) or all(isinstance(value, Pending) for value in sql.values.values())
 
 
 def _read(sql: str | Bound, catalog: Catalog) -> statements.Statement:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from shuntyard.events import Event
-from shuntyard.protocols import Ctx
+from shuntyard.protocols import Ctx, Edited
 from shuntyard.steps import Effect, Label, Step, StepKey, StepResult, ToolSpec
 
 READ = ToolSpec(name="read_file", description="Text of a file.", parameters={}, paths=("path",))
@@ -18,16 +19,21 @@ SPECS = {spec.name: spec for spec in (READ, WRITE, FETCH, MOVE)}
 
 class MemoryApprovals:
     def __init__(self) -> None:
-        self.answers: dict[tuple[StepKey, str], bool | None] = {}
+        self.answers: dict[tuple[StepKey, str], Edited | bool | None] = {}
         self.asked: list[str] = []
 
-    async def find(self, key: StepKey, digest: str) -> bool | None:
+    async def take(self, key: StepKey, digest: str) -> Edited | bool | None:
         return self.answers.get((key, digest))
 
-    async def ask(self, key: StepKey, digest: str, tool: str, reason: str, preview: str) -> str:
+    async def ask(
+        self, key: StepKey, digest: str, tool: str, reason: str, preview: str, *, args: Mapping[str, Any] | None = None
+    ) -> str:
         self.answers.setdefault((key, digest), None)
         self.asked.append(preview)
         return f"a{list(self.answers).index((key, digest)) + 1}"
+
+    async def reopen(self, key: StepKey, digest: str) -> None:
+        self.answers[(key, digest)] = None
 
 
 class Calls:

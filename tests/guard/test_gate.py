@@ -102,16 +102,16 @@ async def test_one_question_at_a_time(tmp_path: Path) -> None:
     assert person.most_at_once == 1 and len(person.seen) == len(calls.steps) == 5
 
 
-@pytest.mark.parametrize("broken", ["gate", "find", "ask", "approver", "redact"])
+@pytest.mark.parametrize("broken", ["gate", "take", "ask", "approver", "redact"])
 async def test_whatever_breaks_denies(tmp_path: Path, broken: str) -> None:
-    async def boom(*_: object) -> None:
+    async def boom(*_: object, **__: object) -> None:
         raise RuntimeError("boom")
 
     def boom_now(text: str) -> str:
         raise RuntimeError("boom")
 
     gate, approvals, person, calls = PolicyGate(default_rules()), MemoryApprovals(), Person(None), Calls()
-    target = {"gate": gate, "find": approvals, "ask": approvals, "approver": person}.get(broken)
+    target = {"gate": gate, "take": approvals, "ask": approvals, "approver": person}.get(broken)
     if target is not None:
         setattr(target, {"gate": "judge", "approver": "decide"}.get(broken, broken), boom)
     road = guarded(gate, SPECS, approvals, person, redact=boom_now if broken == "redact" else None)(calls)

@@ -160,7 +160,7 @@ def test_size_counts_rows_and_bytes(store: Store, run: str) -> None:
 async def test_the_same_question_keeps_its_id_and_its_answer(store: Store, run: str) -> None:
     approvals = SqlApprovals(store)
     key = StepKey(run, 0, "n1")
-    assert await approvals.find(key, "d1") is None
+    assert await approvals.take(key, "d1") is None
     first = await approvals.ask(key, "d1", "write_file", "writes", "path=a")
     assert await approvals.ask(key, "d1", "write_file", "writes", "path=a") == first
     second = await approvals.ask(key, "d2", "write_file", "writes", "path=b")
@@ -169,9 +169,9 @@ async def test_the_same_question_keeps_its_id_and_its_answer(store: Store, run: 
     assert approvals.list_pending("another") == []
     assert approvals.decide(first, True).allowed is True
     approvals.decide(second, False, by="flag")
-    assert await approvals.find(key, "d1") is True
-    assert await SqlApprovals(store).find(key, "d2") is False
-    assert await approvals.find(StepKey(run, 1, "n1"), "d1") is None
+    assert await approvals.take(key, "d1") is True
+    assert await SqlApprovals(store).take(key, "d2") is False
+    assert await approvals.take(StepKey(run, 1, "n1"), "d1") is None
     assert approvals.list_pending() == []
     assert [question.by for question in approvals.questions(run)] == ["person", "flag"]
     with pytest.raises(UnknownName, match="nothere"):

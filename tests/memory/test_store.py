@@ -11,8 +11,11 @@ import pytest
 
 from shuntyard.errors import StoreError, StoreTooNew, StoreUnwritable
 from shuntyard.memory import tables
+from shuntyard.memory.approvals import SqlApprovals
 from shuntyard.memory.runs import Runs
 from shuntyard.memory.store import FILE, Store
+from shuntyard.protocols import Edited
+from shuntyard.steps import StepKey
 
 
 def python(code: str, *args: object, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -61,6 +64,39 @@ def test_head_is_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
     assert ScriptDirectory.from_config(config).get_heads() == [tables.HEAD]
+
+
+@pytest.mark.anyio
+async def test_questions_of_an_older_database_are_read_and_can_be_answered_with_other_arguments(
+    tmp_path: Path,
+) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    import shuntyard.memory.store as module
+
+    old = Store(tmp_path / FILE)
+    config = Config()
+    config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    with old.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.exec_driver_sql(
+            "INSERT INTO runs (id, task, status, started, settings, limits, owner)"
+            " VALUES ('r', 't', 'waiting', 0, '{}', '{}', '')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO approvals (id, run, revision, path, digest, tool, reason, preview, asked, decided_by)"
+            " VALUES ('q', 'r', 0, 'n1', 'd', 'write_file', 'writes', 'p', 0, '')"
+        )
+    old.close()
+    store = Store.open(tmp_path)
+    approvals = SqlApprovals(store)
+    (question,) = approvals.list_pending()
+    assert (question.id, question.args, question.edited, question.taken) == ("q", {}, None, None)
+    approvals.decide("q", True, by="ann", edited=Edited({"path": "b"}))
+    assert await approvals.take(StepKey("r", 0, "n1"), "d") == Edited({"path": "b"}, by="ann")
+    store.close()
 
 
 def test_the_database_is_wal_checked_and_erases(store: Store) -> None:

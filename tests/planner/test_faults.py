@@ -14,7 +14,8 @@ import anyio.lowlevel
 import pytest
 import virtual
 from instrumented import Site, copies
-from yard import SPECS, args, context, plan, ref
+from yard import SPECS as PLAIN
+from yard import args, context, plan, ref
 
 import shuntyard.planner.attempts
 from shuntyard.errors import ToolRetry
@@ -23,9 +24,11 @@ from shuntyard.memory.runs import Runs
 from shuntyard.memory.store import Store
 from shuntyard.planner.schedule import Scheduler
 from shuntyard.protocols import Ctx, Handler
-from shuntyard.steps import Effect, Failure, Step, StepResult
+from shuntyard.steps import Effect, Failure, Step, StepResult, ToolSpec
 
 MODULES = ["planner/attempts.py", "planner/schedule.py"]
+STEADY = ToolSpec(name="steady", description="", parameters={"type": "object", "properties": {}}, stability="pure")
+SPECS = [*PLAIN, STEADY]
 EFFECTS = {"n4", "n5", "n8"}
 WHOLE = plan(
     args(value=list(range(70))),
@@ -36,6 +39,8 @@ WHOLE = plan(
     args(x=[ref("n4"), ref("n5")], sleep=0.1),
     args(sleep=0.5),
     {"tool": "write", **args(x=ref("n7"))},
+    {"tool": "steady", "when": ref("n7"), **args(sleep=0.1)},
+    {"tool": "steady", "when": ref("n7"), **args(sleep=0.6)},
 )
 
 

@@ -15,7 +15,7 @@ from shuntyard.steps import Plan
 def streamed(plan: Plan, *, breath: int = 2) -> tuple[Ran, Plan]:
     async def go() -> tuple[Ran, Plan]:
         world = World()
-        scheduler = Scheduler(world, context(), TOYS)
+        scheduler = Scheduler(world, context(speculate=0), TOYS)
         specs = {spec.name: spec for spec in TOYS}
         early = Early(scheduler.offer, specs)
         with anyio.fail_after(20):

@@ -86,7 +86,7 @@ def run_plan(plan: Plan, *, concurrency: int = 4) -> Ran:
     async def go() -> Ran:
         world = World()
         with anyio.fail_after(20):
-            return Ran(await Scheduler(world, context(concurrency=concurrency), TOYS).run(plan), world)
+            return Ran(await Scheduler(world, context(concurrency=concurrency, speculate=0), TOYS).run(plan), world)
 
     return anyio.run(go)
 

@@ -29,9 +29,10 @@ def plan(*nodes: dict[str, Any], task: str = "t") -> Plan:
     return Plan.model_validate({"task": task, "nodes": numbered})
 
 
-def context(*, concurrency: int = 16, events: list[Event] | None = None) -> Ctx:
+def context(*, concurrency: int = 16, events: list[Event] | None = None, speculate: float = 2.0) -> Ctx:
     heard: list[Event] = [] if events is None else events
-    return Ctx(run="r", workspace=Path("/nowhere"), emit=heard.append, limits=Limits(concurrency=concurrency))
+    limits = Limits(concurrency=concurrency, speculate=speculate)
+    return Ctx(run="r", workspace=Path("/nowhere"), emit=heard.append, limits=limits)
 
 
 class Yard:

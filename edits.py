@@ -1,0 +1,19 @@
+"""What a person changed of a call before it was made."""
+
+from __future__ import annotations
+
+from .messages import Frozen
+
+
+class Edit(Frozen):
+    """Arguments that a person put in the place of planned ones."""
+
+    by: str
+    before: str
+    """Digest of the planned call."""
+    after: str
+    """Digest of the call that was made."""
+    was: str
+    """The changed arguments as planned, one a line, redacted and shortened."""
+    now: str
+    """The same as the person gave them."""
