@@ -13,8 +13,11 @@ from ..steps import Plan, ToolSpec
 
 _NUMBER = re.compile(r"(?<![\w.^])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\.?\d)(?!(?:[a-z]*\d|:\d))", re.IGNORECASE)
 _QUOTED = re.compile(r"(?<![\w\"'])(?:'([^'\n]{2,80})'|\"([^\"\n]{2,80})\")(?![\w\"'])")
-_NAME = re.compile(r"(?<![.!?:\"'(] )(?<!^)(?<![\w'\"($\n])(?:\d+ )?[A-Z][\w-]*\w(?:(?: of| and| the| de)? [A-Z][\w-]*\w)*")
+_NAME = re.compile(
+    r"(?<![.!?:\"'(] )(?<!^)(?<![\w'\"($\n])(?:\d+ )?[A-Z][\w-]*\w(?:(?: of| and| the| de)? [A-Z][\w-]*\w)*"
+)
 _WORD = re.compile(r"\w+")
+_CLAUSE = re.compile(r"[.!?;,]\s|[\n\"]")
 _FORM = frozenset("and the of de am pm usd eur gbp hz joules kelvin celsius fahrenheit newtons watts volts".split())
 """Words of a name, and units, that arguments may well leave out."""
 _MOST = 4
@@ -31,7 +34,7 @@ def untaken(plan: Plan, specs: Mapping[str, ToolSpec]) -> list[str]:
     words = list(_said(plan.task, f"{told} {about} {' '.join(tools)}"))
     numbers = [text for text in _numbers(plan.task, told) if not any(text in word.split() for word in words)]
     loose = dict.fromkeys([*numbers, *words])
-    return [*found, *(f"what the task says of {text!r}" for text in [*loose][:_MOST])]
+    return [*found, *(f"what {text!r} is for: {_around(plan.task, text)!r}" for text in [*loose][:_MOST])]
 
 
 def unfinished(missing: Sequence[str]) -> str:
@@ -69,6 +72,14 @@ def _said(task: str, known: str) -> Iterator[str]:
         parts = [word for word in _WORD.findall(text) if word.casefold() not in _FORM]
         if any(_stem(word) not in words for word in parts):
             yield text
+
+
+def _around(task: str, text: str) -> str:
+    """The clause of ``task`` in which ``text`` stands."""
+    at = task.index(text)
+    begin = max((match.end() for match in _CLAUSE.finditer(task, 0, at)), default=0)
+    end = _CLAUSE.search(task, at + len(text))
+    return task[begin : end.start() if end else len(task)].strip()[:120]
 
 
 def _stem(word: str) -> str:

@@ -31,20 +31,28 @@ def missing(task: str, *calls: tuple[str, dict[str, Any]]) -> list[str]:
     ("task", "args", "told"),
     [
         ("Who found penicillin?", {"finding": "penicillin"}, []),
-        ("Who found the DNA double helix?", {"finding": "relativity"}, ["what the task says of 'DNA'"]),
+        (
+            "Who found the DNA double helix?",
+            {"finding": "relativity"},
+            ["what 'DNA' is for: 'Who found the DNA double helix?'"],
+        ),
         (
             "Who found it, Marie Curie or Ada Lovelace?",
             {"finding": "Marie Curie"},
-            ["what the task says of 'Ada Lovelace'"],
+            ["what 'Ada Lovelace' is for: 'Marie Curie or Ada Lovelace?'"],
         ),
         ("Who said 'to be or not'?", {"finding": "to be or not"}, []),
-        ("Who said 'to be or not'?", {"finding": "love"}, ["what the task says of 'to be or not'"]),
-        ("Who found the first 1,000 of 20 things?", {"finding": "1000"}, ["what the task says of '20'"]),
+        ("Who said 'to be or not'?", {"finding": "love"}, ["what 'to be or not' is for: \"Who said 'to be or not'?\""]),
+        (
+            "Who found the first 1,000 of 20 things?",
+            {"finding": "1000"},
+            ["what '20' is for: 'Who found the first 1,000 of 20 things?'"],
+        ),
         ("Who was 5% better in 1999?", {"finding": "0.05 in 1999"}, []),
         (
             "Who found 5,10 and 15?",
             {"finding": "510 and 15"},
-            ["what the task says of '5'", "what the task says of '10'"],
+            ["what '5' is for: 'Who found 5,10 and 15?'", "what '10' is for: 'Who found 5,10 and 15?'"],
         ),
         ("Who ran 9.8 m/s^2 at 6:30 PM?", {"finding": "9.8 at 6:30"}, []),
         ("Who lives between Rome and Milan, in the north?", {"finding": "Rome, Milan"}, []),
@@ -69,7 +77,7 @@ async def test_a_plan_that_leaves_something_out_is_asked_for_again_once() -> Non
     plan = await LineCompiler(model, list(SPECS.values())).compile(task)
     assert len(plan.nodes) == 2
     again = model.requests[1].messages[-1].content
-    assert "what the task says of 'DNA'" in again and first.strip() not in again
+    assert "what 'DNA' is for: 'and who the DNA double helix?'" in again and first.strip() not in again
 
 
 async def test_what_is_no_more_complete_does_not_take_its_place() -> None:
