@@ -62,7 +62,7 @@ async def forecast(rooms: Rooms, run: str, task: str, limits: Limits, *, sinks: 
     tally = Tally()
     emit = emitter(sinks, rooms.redactor, tally)
     ctx = Ctx(run=run, workspace=rooms.workspace, emit=emit, limits=limits)
-    progress = Progress(task=task)
+    progress = Progress(task, rooms.settings.planner)
     phases = Phases(rooms, pipeline(rooms, run), ctx, progress)
     try:
         await phases.recall()

@@ -18,6 +18,7 @@ from shuntyard.memory.ledger import SqlLedger
 from shuntyard.memory.runs import Runs, new_id
 from shuntyard.memory.store import Store
 from shuntyard.messages import Usage
+from shuntyard.moves import Move
 from shuntyard.protocols import Amount
 from shuntyard.settings import Settings
 from shuntyard.steps import Limits, Node, Plan, RunResult, Step, StepKey, StepResult
@@ -78,9 +79,9 @@ def test_listing_is_newest_first_and_by_status(store: Store) -> None:
 def test_plans_keep_their_revisions(store: Store, run: str) -> None:
     runs = Runs(store)
     nodes = (Node(id="n1", tool="now"),)
-    runs.save_plan(run, Plan(task="t", nodes=()))
-    runs.save_plan(run, Plan(task="t", nodes=nodes))
-    runs.save_plan(run, Plan(task="t", nodes=nodes, revision=1))
+    runs.save_move(run, Move(plan=Plan(task="t", nodes=())))
+    runs.save_move(run, Move(plan=Plan(task="t", nodes=nodes)))
+    runs.save_move(run, Move(plan=Plan(task="t", nodes=nodes, revision=1)))
     assert [(plan.revision, len(plan.nodes)) for plan in runs.plans(run)] == [(0, 1), (1, 1)]
 
 
@@ -133,7 +134,7 @@ async def test_pruning_removes_all_of_a_run_and_gives_space_back(store: Store) -
     for i in range(20):
         run = finished(runs, f"task {i}")
         key = StepKey(run, 0, "n1")
-        runs.save_plan(run, Plan(task="t", nodes=()))
+        runs.save_move(run, Move(plan=Plan(task="t", nodes=())))
         await SqlJournal(store).commit(Step(key, "tool", "t"), StepResult(value=secret + "x" * 20000))
         await SqlLedger(store).reserve(key, Amount(Decimal(1), 1), lambda total: None)
         await SqlApprovals(store).ask(key, "d", "t", "r", "p")

@@ -13,6 +13,7 @@ from shuntyard.errors import StoreError, StoreTooNew, StoreUnwritable
 from shuntyard.memory import tables
 from shuntyard.memory.runs import Runs
 from shuntyard.memory.store import FILE, Store
+from shuntyard.moves import Move
 
 
 def python(code: str, *args: object, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -189,7 +190,7 @@ def test_a_row_for_an_unknown_run_is_refused(store: Store) -> None:
     from shuntyard.steps import Plan
 
     with pytest.raises(StoreError, match=r"Runs\.start"):
-        Runs(store).save_plan("nobody", Plan(task="t", nodes=()))
+        Runs(store).save_move("nobody", Move(plan=Plan(task="t", nodes=())))
 
 
 def test_a_body_that_raises_leaves_nothing(store: Store) -> None:
