@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..estimates import Took
     from ..memory.approvals import Question
     from ..memory.runs import RunRow, StepRow
+    from ..moves import Choice
 
 app = single()
 
@@ -82,6 +83,8 @@ def _text(found: _Found) -> list[str]:
         lines.append(f"       replays a part of run {row.parent}")
     if row.interrupted:
         lines.append(f"       its process is gone; go on with: shuntyard resume {row.run}")
+    if row.choice is not None and (row.choice.planner != "dag" or row.choice.reason):
+        lines.append(f"how    {how(row.choice)}")
     for hint in result.hints if result else ():
         lines.append(f"recall {hint.similarity:.0%} like run {hint.run}: {hint.task}")
     if result is not None and result.predicted is not None:
@@ -98,6 +101,11 @@ def _text(found: _Found) -> list[str]:
     if result is not None and result.answer:
         lines.extend(["", "answer", *(f"  {line}" for line in result.answer.splitlines())])
     return lines
+
+
+def how(choice: Choice) -> str:
+    """Return a planner and, where no person named it, why it was chosen."""
+    return f"planned by {choice.planner}" + (f": {choice.reason}" if choice.reason else "")
 
 
 def _plan(plans: Sequence[Plan], steps: Sequence[StepRow]) -> list[str]:

@@ -46,12 +46,14 @@ _DATA = (
 _LETTER = (
     "Find out who drove the most to the coast, read the letter of that driver, and write to coast.txt what it asks for."
 )
+_FOUND = """\
+FIND
+- (text) the driver with the most km to the coast
+- (text) the text of the letter of that driver
+THEN
+- write what the letter asks for to coast.txt"""
 _EXAMPLES = (
-    (
-        f"DATA\n{_DATA}\n\nTASK\n{_LETTER}",
-        "FIND\n- (text) the driver with the most km to the coast\n- (text) the text of the letter of that driver\n"
-        "THEN\n- write what the letter asks for to coast.txt",
-    ),
+    (f"DATA\n{_DATA}\n\nTASK\n{_LETTER}", _FOUND),
     (
         f"DATA\n{_DATA}\n\nTASK\nHow many km were driven to the coast, and how many to the city?",
         "FIND\n- (number) the sum of km to the coast\n- (number) the sum of km to the city\nTHEN",

@@ -83,7 +83,7 @@ def differences(old: str, new: str) -> list[tuple[str, str]] | None:
     keys = [[token.text.casefold() for token in tokens] for tokens in (before, after)]
     pairs: list[tuple[str, str]] = []
     same: set[str] = set()
-    for kind, i, j, k, m in SequenceMatcher(None, *keys, autojunk=False).get_opcodes():
+    for kind, i, j, k, m in SequenceMatcher(None, keys[0], keys[1], autojunk=False).get_opcodes():
         gone, come = before[i:j], after[k:m]
         if kind == "equal":
             same.update(keys[0][i:j])
