@@ -169,11 +169,11 @@ class LineCompiler:
     async def adopt(
         self, hint: Hint, task: str, *, brief: str = "", on_node: Callable[[Node], None] | None = None
     ) -> Plan | None:
-        """Return the plan of ``hint`` as one for ``task`` if it passes every check, without asking the model."""
+        """Return the plan of ``hint`` as one for ``task`` if no check has even a doubt, without asking the model."""
         job = _job(task, hints=(hint,), brief=brief, on_node=on_node, finished=None)
-        return await self._remembered(job, (hint.model_copy(update={"exact": True}),))
+        return await self._remembered(job, (hint.model_copy(update={"exact": True}),), doubtful=hint.exact)
 
-    async def _remembered(self, job: _Task, hints: Sequence[Hint]) -> Plan | None:
+    async def _remembered(self, job: _Task, hints: Sequence[Hint], *, doubtful: bool = True) -> Plan | None:
         for hint in hints:
             if not hint.exact or hint.plan.refusal:
                 continue
@@ -182,7 +182,7 @@ class LineCompiler:
                 dressed(node, self._specs.get(node.tool), task=job.text, memory=memory) for node in hint.plan.nodes
             )
             plan = Plan(task=job.text, nodes=nodes, origin="memory", answers=hint.plan.answers)
-            if [told for told in await self._problems(plan, job) if MAYBE not in told]:
+            if [told for told in await self._problems(plan, job) if not doubtful or MAYBE not in told]:
                 continue
             if job.on_node is not None:
                 for node in nodes:

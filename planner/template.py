@@ -23,12 +23,12 @@ _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _FILE = re.compile(r"(?:[\w.-]+/)*[\w-]+\.[a-z]{2,5}")
 _IDLE = frozenset(
-    "a all also an and any are as at be been by can could did do does for from get give had has have how i in is it "
-    "its let many me much my of on our please s show tell that the their there these this those to us was we were "
-    "what which who will with would you your".split()
+    "a an are can could did do does get give i is it its kindly let me my now our please s show tell the us was we "
+    "were what which will would you your".split()
 )
+"""Words that may come and go. Not those that say how things stand to each other (from, to, by, and, not)."""
 _PHRASE = 4
-"""Most words of a value where one stands for several."""
+"""Most words of a name that stands for one of another length."""
 
 
 class Slot(Frozen):
@@ -88,11 +88,11 @@ def differences(old: str, new: str) -> list[tuple[str, str]] | None:
         if kind == "equal":
             same.update(keys[0][i:j])
         elif len(gone) == len(come):
-            if any(one.idle != two.idle for one, two in zip(gone, come, strict=True)):
+            if any(was.idle != now.idle for was, now in zip(gone, come, strict=True)):
                 return None
-            pairs += [(one.text, two.text) for one, two in zip(gone, come, strict=True) if not one.idle]
-        elif gone and come and max(len(gone), len(come)) <= _PHRASE:
-            pairs.append((old[gone[0].start : gone[-1].end], new[come[0].start : come[-1].end]))
+            pairs += [(was.text, now.text) for was, now in zip(gone, come, strict=True) if not was.idle]
+        elif (one := _name(gone, old)) and (two := _name(come, new)):
+            pairs.append((one, two))
         elif not all(token.idle for token in (*gone, *come)):
             return None
     found = dict(pairs)
@@ -125,6 +125,14 @@ def _fits(hint: Hint, old: str, new: str) -> bool:
     if _kind(old) != _kind(new) or not _is_value(old, hint.plan, named=old[0].isupper() and new[0].isupper()):
         return False
     return _kind(old) != "number" or len(_places(hint.plan, old)) <= len(_pattern([old]).findall(hint.task))
+
+
+def _name(tokens: Sequence[_Token], text: str) -> str:
+    """The name that the words are together; empty when they are more, or no name."""
+    if not 0 < len(tokens) <= _PHRASE or not all(token.text[0].isupper() and not token.quoted for token in tokens):
+        return ""
+    found = text[tokens[0].start : tokens[-1].end]
+    return found if found.split() == [token.text for token in tokens] else ""
 
 
 def _tokens(text: str) -> list[_Token]:

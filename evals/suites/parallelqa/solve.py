@@ -63,7 +63,10 @@ class Work(Frozen):
     @classmethod
     def of(cls, plan: Plan | None, *, kind: Literal["plan", "run"]) -> Self:
         """Account for the searches of ``plan``; None when there is none."""
-        return cls(kind=kind, plan=plan, **(waiting(plan) if plan is not None else {}))
+        if plan is None:
+            return cls(kind=kind)
+        waits = waiting(plan)
+        return cls(kind=kind, plan=plan, sequential=waits["sequential"], critical=waits["critical"])
 
 
 def _recorder(means: Means, seed: int) -> Recorder:
