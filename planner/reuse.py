@@ -14,10 +14,10 @@ from .compile import LineCompiler
 from .lines import write
 from .planners import LinePlanner
 from .prompt import linked
-from .template import Template, abstract, bound, filled, said
+from .template import Template, abstract, bound, filled, reworded, said
 
 ALIKE = 0.75
-"""Similarity from which a model is asked for the values where the words do not align."""
+"""Similarity from which a model is asked for the values where the same words stand in another order."""
 _MAX_TOKENS = 120
 _RULES = """\
 A plan was made for a TASK BEFORE. Give its values for a NEW TASK of the same kind: copy each from the NEW TASK, as it \
@@ -53,18 +53,19 @@ class ReusePlanner(LinePlanner):
         hints = [hint for hint in situation.hints if hint.plan.nodes and not hint.plan.refusal]
         compiler = self.made(LineCompiler, model)
         brief = linked(situation.brief, situation.links)
+
+        async def adopted(hint: Hint, plan: Plan) -> Plan | None:
+            as_here = hint.model_copy(update={"plan": plan})
+            return await compiler.adopt(as_here, situation.task, brief=brief, on_node=on_node)
+
         for hint in hints:
             plan = hint.plan if hint.exact else bound(hint, situation.task)
-            if plan is not None and (
-                taken := await compiler.adopt(_with(hint, plan), situation.task, brief=brief, on_node=on_node)
-            ):
+            if plan is not None and (taken := await adopted(hint, plan)):
                 return taken
         for hint in hints:
-            template = abstract(hint)
-            if hint.exact or hint.similarity < ALIKE or not template.slots:
-                continue
-            plan = await self._asked(template, situation.task, model)
-            return plan and await compiler.adopt(_with(hint, plan), situation.task, brief=brief, on_node=on_node)
+            if hint.similarity >= ALIKE and reworded(template := abstract(hint), situation.task):
+                plan = await self._asked(template, situation.task, model)
+                return plan and await adopted(hint, plan)
         return None
 
     async def _asked(self, template: Template, task: str, model: Model) -> Plan | None:
@@ -76,10 +77,6 @@ class ReusePlanner(LinePlanner):
         if values is None or not all(said(value, task) for value in values.values()):
             return None
         return filled(template.plan, values, task=task)
-
-
-def _with(hint: Hint, plan: Plan) -> Hint:
-    return hint.model_copy(update={"plan": plan})
 
 
 def _messages(template: Template, task: str) -> tuple[Message, ...]:

@@ -27,6 +27,8 @@ _IDLE = frozenset(
     "were what which will would you your".split()
 )
 """Words that may come and go. Not those that say how things stand to each other (from, to, by, and, not)."""
+_LOOSE = _IDLE | frozenset("and at for in of on there".split())
+"""Words that another order of the same words brings with it."""
 _PHRASE = 4
 """Most words of a name that stands for one of another length."""
 
@@ -109,6 +111,17 @@ def bound(hint: Hint, task: str) -> Plan | None:
     return filled(hint.plan, dict(pairs), task=task)
 
 
+def reworded(template: Template, task: str) -> bool:
+    """Return whether ``task`` says the same as the template's in another order, but for the values.
+
+    Then it is the same question, and only which value is which is open.
+    """
+    if not template.slots or differences(template.task, task) is not None:
+        return False
+    before, now = _words(template.task), _words(task)
+    return before - now <= {slot.text.casefold() for slot in template.slots} and len(now - before) == len(before - now)
+
+
 def filled(plan: Plan, values: Mapping[str, str], *, task: str) -> Plan:
     """Return ``plan`` for ``task`` with every text of ``values`` replaced, all at once, wherever a literal has it."""
     nodes = tuple(node.model_copy(update={"args": _swapped(node.args, values)}) for node in plan.nodes)
@@ -125,6 +138,10 @@ def _fits(hint: Hint, old: str, new: str) -> bool:
     if _kind(old) != _kind(new) or not _is_value(old, hint.plan, named=old[0].isupper() and new[0].isupper()):
         return False
     return _kind(old) != "number" or len(_places(hint.plan, old)) <= len(_pattern([old]).findall(hint.task))
+
+
+def _words(text: str) -> set[str]:
+    return {word for token in _tokens(text) if (word := token.text.casefold()) not in _LOOSE}
 
 
 def _name(tokens: Sequence[_Token], text: str) -> str:

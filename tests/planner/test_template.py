@@ -6,7 +6,7 @@ import pytest
 
 from shuntyard.planner.auto import choose
 from shuntyard.planner.lines import Refusal, parse_line, write
-from shuntyard.planner.template import abstract, bound, differences
+from shuntyard.planner.template import abstract, bound, differences, reworded
 from shuntyard.steps import Hint, Node, Plan, ToolSpec
 
 OLD = "How many lamps in the room 'hall' use more than 60 watt? Save them as hall.csv."
@@ -137,3 +137,18 @@ def test_who_plans_what(task: str, count: int, tier: str, hints: tuple[Hint, ...
 def test_auto_is_dag_where_nothing_is_remembered_and_the_tools_are_few() -> None:
     for task in ("What is the sum of the amounts?", "Write the best room to best.txt.", "Sing."):
         assert choose("auto", task, tools(9), tier="small").planner == "dag"
+
+
+@pytest.mark.parametrize(
+    ("task", "same"),
+    [
+        ("Save them as a.csv: how many lamps use more than 75 watt in the room 'attic'?", True),
+        ("Save them as a.csv: how many lamps use less than 75 watt in the room 'attic'?", False),
+        ("Save them as a.csv: how many lamps use more than 75 watt in the room 'attic' today?", False),
+        ("Save them as a.csv: how many lamps use more than 75 watt?", False),
+        (OLD.replace("60", "75"), False),
+        (OLD, False),
+    ],
+)
+def test_the_same_words_in_another_order_ask_the_same(task: str, same: bool) -> None:
+    assert reworded(abstract(hint()), task) is same
