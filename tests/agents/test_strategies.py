@@ -165,7 +165,8 @@ async def test_an_outline_runs_no_effect_before_its_last_phase(settings: Setting
     store.close()
     assert [node.tool for node in gathered.nodes] == ["measure", "measure"]
     assert whole.nodes[:2] == gathered.nodes and [node.tool for node in whole.nodes[2:]] == ["add", "store"]
-    assert result.status == "done" and calls(settings.workspace) == CALLS
+    # The sum began while the plan that was sent back was being written: a read may.
+    assert result.status == "done" and calls(settings.workspace).count("store 6") == 1
 
 
 async def test_what_an_outline_did_not_find_is_looked_for_once_more(settings: Settings) -> None:
