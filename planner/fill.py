@@ -60,12 +60,16 @@ class SelectThenFill:
         chosen = _chosen(parts[0].text)
         lines = [] if chosen else [parts[0].text.strip()]
         for number, (tool, purpose) in enumerate(chosen, start=1):
-            asked = self._fill(number, tool, purpose, lines)
-            rules = grammar(
-                [self._specs[tool]], first=number, earlier=range(1, number), max_lines=1, closed=False, refuse=False
-            )
-            parts.append(await self._ask(request, asked, rules))
-            lines.append(parts[-1].text.strip())
+            # A tool that is not there is told as a call, to be found fault with as one.
+            line = f"{number}. {tool}()"
+            if tool in self._specs:
+                asked = self._fill(number, tool, purpose, lines)
+                rules = grammar(
+                    [self._specs[tool]], first=number, earlier=range(1, number), max_lines=1, closed=False, refuse=False
+                )
+                parts.append(await self._ask(request, asked, rules))
+                line = parts[-1].text.strip()
+            lines.append(line)
             if on_text is not None:
                 on_text(f"{lines[-1]}\n")
         text = "\n".join(lines) + "\n"
@@ -132,7 +136,7 @@ def _chosen(text: str) -> list[tuple[str, str]]:
         number, _, tool = head.partition(". ")
         if number.strip().isdigit() and tool:
             found.append((tool.strip(), purpose.strip()))
-    return found
+    return found[:_LINES]
 
 
 def _outline(lesson: Lesson) -> str:

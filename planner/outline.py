@@ -23,6 +23,7 @@ from .lines import OUTSIDE, parse_line
 from .planners import LinePlanner
 from .prompt import catalogue, linked
 from .repair import dressed
+from .targets import targets
 from .values import cell, ends
 
 PHASES = 3
@@ -94,7 +95,7 @@ class OutlinePlanner(LinePlanner):
     """A Planner of at most ``PHASES`` plans: reads that fill the outline's slots, then the rest of the task.
 
     A slot that stayed empty, or whose value is not of its type, is looked for once more. The outline is the
-    move's memo. What follows an outline without a step to do is the answer.
+    move's memo. What follows an outline without a step to do is the answer, unless the task wants a file written.
     """
 
     async def next(self, situation: Situation, *, model: Model, on_node: Callable[[Node], None] | None = None) -> Move:
@@ -107,7 +108,7 @@ class OutlinePlanner(LinePlanner):
         missing = unfilled(outline, situation.plan, situation.results)
         if missing and outline.phase < PHASES - 1:
             return await self._gather(situation, outline, missing, model=model, on_node=on_node)
-        if not outline.then and not missing:
+        if not outline.then and not missing and not targets(situation.task, situation.brief):
             return Move(plan=situation.plan, memo=_memo(outline, done=True))
         return await self._rest(situation, outline, missing, model=model, on_node=on_node)
 
@@ -167,7 +168,8 @@ class OutlinePlanner(LinePlanner):
     ) -> Move:
         """Plan what is left, with all that was gathered in view."""
         assert situation.plan is not None
-        told = [*outline.then, *(f"{slot.about} was not found" for slot in missing)]
+        told = list(outline.then) or [f"write {name}" for name in targets(situation.task, situation.brief)]
+        told += [f"{slot.about} was not found" for slot in missing]
         plan = await self.made(LineCompiler, model).compile(
             situation.task,
             brief=situation.brief,

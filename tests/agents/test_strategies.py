@@ -150,6 +150,19 @@ async def test_nonsense_fails_after_some_repairs(planner: str, settings: Setting
     assert bool(chosen[0].reason) == (planner == "auto")
 
 
+@pytest.mark.parametrize("planner", NAMES)
+@pytest.mark.parametrize(
+    "piece", ['1. measure(name="oak")\n', "r1 = measure(name='oak')\n", "- (text) oak\n", "and so on "]
+)
+async def test_going_round_ends(planner: str, piece: str, settings: Settings) -> None:
+    model = ScriptedModel(lambda request: piece * 400, piece=400)
+    agent = Agent(tools=TOOLS, settings=by(settings, planner), model=model, builtin=False)
+    with anyio.fail_after(60):
+        result = await agent.run("Measure 'oak'.")
+    assert result.status in ("done", "failed") and len(model.requests) < 20
+    assert set(calls(settings.workspace)) <= {"measure oak"}
+
+
 async def test_an_outline_runs_no_effect_before_its_last_phase(settings: Settings) -> None:
     def says(request: ModelRequest) -> str:
         if request.messages[0].content.startswith("You outline"):

@@ -116,6 +116,17 @@ async def test_its_phases_are_bounded() -> None:
     assert "since when was not found" in model.requests[-1].messages[-1].content
 
 
+@pytest.mark.parametrize(("task", "written"), [("Who is on duty?", 1), ("Write who is on duty to duty.txt.", 2)])
+async def test_a_file_that_the_outline_forgot_is_written_still(task: str, written: int) -> None:
+    said = ["FIND\n- (text) who is on duty\nTHEN", '1. look_up(text="duty")\n', '2. mail(text="$1 to duty.txt")\n']
+    model, planner = ScriptedModel(said), OutlinePlanner(KIT)
+    first = await planner.next(Situation(task=task), model=model)
+    results = {"n1": StepResult(value="Eva")}
+    second = await planner.next(Situation(task=task, plan=first.plan, results=results, memo=first.memo), model=model)
+    assert first.again and not second.again and len(second.plan.nodes) == written
+    assert written == 1 or "still to do: write duty.txt" in model.requests[-1].messages[-1].content
+
+
 async def test_an_outline_that_cannot_be_read_is_no_hindrance() -> None:
     model = ScriptedModel(["I would look it up.", '1. look_up(text="duty")\n2. mail(text=$1)\nreturn $2\n'])
     move = await OutlinePlanner(KIT).next(Situation(task=TASK), model=model)
