@@ -46,6 +46,15 @@ class Recalled(_Event):
     hints: tuple[Hint, ...]
 
 
+class Chosen(_Event):
+    """How the run is planned."""
+
+    type: Literal["chosen"] = "chosen"
+    planner: str
+    reason: str = ""
+    """Why, where no person named the planner."""
+
+
 class TextDelta(_Event):
     """Generated text while it comes."""
 
@@ -195,6 +204,7 @@ Event = Annotated[
     RunStarted
     | Progress
     | Recalled
+    | Chosen
     | TextDelta
     | NodePlanned
     | Planned

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .events import Event
 from .messages import Completion, Message, ModelInfo, ModelRequest, Usage
+from .moves import Move, Situation
 from .steps import Hint, Limits, Node, Plan, Step, StepKey, StepResult, ToolSpec, Trajectory, Verdict
 
 Emit: TypeAlias = Callable[[Event], None]
@@ -280,20 +281,13 @@ class Sink(Protocol):
 
 
 class Planner(Protocol):
-    """Words to a plan."""
+    """Words to a plan, at once or in several turns."""
 
-    async def compile(
-        self,
-        task: str,
-        *,
-        hints: Sequence[Hint] = (),
-        brief: str = "",
-        links: str = "",
-        on_node: Callable[[Node], None] | None = None,
-    ) -> Plan:
-        """Return a valid plan, or one with a ``refusal``. ``on_node`` receives each line as it is complete.
+    async def next(self, situation: Situation, *, model: Model, on_node: Callable[[Node], None] | None = None) -> Move:
+        """Return a valid plan (a first one, or the one so far with more in it), a refusal, or an answer.
 
-        ``brief`` and ``links`` are what a Toolset says of its surroundings, and of this task in them.
+        ``on_node`` receives each node as it is written; it may be missing from, or different in, the plan.
+        A planner holds no state of a run: what it must know again at its next turn is the move's ``memo``.
 
-        Raises PlanInvalid when the repair rounds did not mend it.
+        Raises PlanInvalid when the repair rounds did not mend the plan.
         """

@@ -64,8 +64,8 @@ class Settings(Frozen):
     """Model for every role; empty lets the router choose."""
     fallback: tuple[str, ...] = ()
     """Models to try after the chosen one, in order."""
-    planner: Literal["dag", "react"] = "dag"
-    """``dag`` plans the whole task before it runs, ``react`` decides on one call at a time."""
+    planner: Literal["dag", "react", "fill", "program", "outline", "reuse", "auto"] = "dag"
+    """How tasks are planned: ``planner/strategies.py`` says what each does; ``auto`` chooses for every task."""
     tools: tuple[str, ...] = ()
     """Files (``tools.py``) or modules with ``@tool`` functions."""
     allow_http: tuple[str, ...] = ()

@@ -163,9 +163,11 @@ class Agent:
         chosen = self._limits(limits)
         async with self._opened(self._sinks) as rooms:
             record = rooms.runs.claim(run)
-            plans = {plan.revision: plan for plan in rooms.runs.plans(record.run)}
+            moves = {move.plan.revision: move for move in rooms.runs.moves(record.run)}
             before = record.result.predicted if record.result is not None else None
-            progress = Progress(task=record.task, recorded=plans, predicted=before)
+            progress = Progress(
+                task=record.task, planner=record.planner, choice=record.choice, recorded=moves, predicted=before
+            )
             job = Job(
                 run=record.run,
                 progress=progress,
@@ -207,7 +209,7 @@ class Agent:
         chosen = self._limits(limits)
         async with self._opened(sinks) as rooms:
             run = rooms.runs.start(rooms.redactor.text(task), self._settings, chosen)
-            job = Job(run=run, progress=Progress(task=task, given=plan), limits=chosen)
+            job = Job(run=run, progress=Progress(task, self._settings.planner, given=plan), limits=chosen)
             return await execute(rooms, job, sinks=sinks, approver=self._approver)
 
     def _limits(self, given: Limits | None) -> Limits:

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from ..events import (
     ApprovalAsked,
+    Chosen,
     Event,
     FellBack,
     Guarded,
@@ -131,6 +132,9 @@ class Board:
     def _recalled(self, event: Recalled) -> str:
         best = event.hints[0]
         return f"remembers {short(best.task, 60)!r} ({best.similarity:.0%} alike, run {best.run})"
+
+    def _chosen(self, event: Chosen) -> str:
+        return f"planned by {event.planner}: {event.reason}" if event.reason else ""
 
     def _text_delta(self, event: TextDelta) -> None:
         self.progress = None

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from ..estimates import Prediction
 from ..messages import Frozen, Role
+from ..moves import Choice
 from ..planner.passes import PassTrace
 from ..protocols import Ctx, Sink
 from ..steps import Decision, Hint, Limits, Plan, RunResult
@@ -25,6 +26,10 @@ class Forecast(Frozen):
     run: str
     plan: Plan
     """After the passes."""
+    choice: Choice
+    """Which planner made it, and why."""
+    again: bool = False
+    """It is the beginning: the planner goes on from its results."""
     passes: tuple[PassTrace, ...] = ()
     """What each pass did to the plan as it was written."""
     decisions: dict[str, Decision]
@@ -62,7 +67,7 @@ async def forecast(rooms: Rooms, run: str, task: str, limits: Limits, *, sinks: 
     tally = Tally()
     emit = emitter(sinks, rooms.redactor, tally)
     ctx = Ctx(run=run, workspace=rooms.workspace, emit=emit, limits=limits)
-    progress = Progress(task=task)
+    progress = Progress(task, rooms.settings.planner)
     phases = Phases(rooms, pipeline(rooms, run), ctx, progress)
     try:
         await phases.recall()
@@ -76,10 +81,13 @@ async def forecast(rooms: Rooms, run: str, task: str, limits: Limits, *, sinks: 
     roles: tuple[Role, ...] = ("compile", "join")
     decisions: dict[str, Decision] = {role: rooms.route(role, limits)[0] for role in roles}
     prediction = predicted(plan, rooms, limits)
+    assert progress.choice is not None
     assert prediction is not None, "the join was routed a line above"
     return Forecast(
         run=run,
         plan=plan,
+        choice=progress.choice,
+        again=progress.move is not None and progress.move.again,
         passes=progress.trace.passes if progress.trace is not None else (),
         decisions=decisions,
         hints=progress.hints,

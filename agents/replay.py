@@ -12,6 +12,7 @@ from ..errors import ShuntyardError, UnknownName, UsageError
 from ..memory.replay import answered
 from ..memory.runs import RunRow, Runs
 from ..messages import ModelInfo
+from ..moves import Choice, Move
 from ..planner.values import elements, parents, resolve
 from ..protocols import Approver, Ctx, Handler, Recorded, Sink
 from ..router.catalogue import Catalogue
@@ -52,15 +53,16 @@ async def replay(
     """
     row = rooms.runs.get(run)
     _check_ended(row)
-    plans = {plan.revision: plan for plan in rooms.runs.plans(row.run)}
+    moves = {move.plan.revision: move for move in rooms.runs.moves(row.run)}
+    plans = {revision: move.plan for revision, move in moves.items()}
     live = _Live.starting(from_, plans, row.run)
     record = rooms.runs.whole(row).result
     assert record is not None
     found = await rooms.journal.recorded(row.run)
     seen = _Seen()
     if from_:
-        kept = {revision: plan for revision, plan in plans.items() if revision <= live.revision}
-        progress = Progress(task=row.task, recorded=kept)
+        kept = {revision: move for revision, move in moves.items() if revision <= live.revision}
+        progress = Progress(row.task, row.planner, row.choice, recorded=kept)
         limits = limits or Limits()
         rooms = replace(rooms, memory=None)
         new = rooms.runs.fork(
@@ -69,13 +71,13 @@ async def replay(
         job = Job(new, progress, limits, around=lambda handle: seen.around(answered(found, live)(handle)))
         result = await execute(rooms, job, sinks=sinks, approver=approver)
     else:
-        result = await _from_record(rooms, row, plans, seen.around(answered(found, live)(_nobody)))
+        result = await _from_record(rooms, row, moves, seen.around(answered(found, live)(_nobody)))
     result = RunResult.model_validate_json(redacted(result, rooms.redactor).model_dump_json())
     ran = {_node(path) for path, step in seen.steps.items() if live(step.key)}
     return compare(record, result, calls=_calls(rooms, seen, found, plans, record), ran=ran)
 
 
-async def _from_record(rooms: Rooms, row: RunRow, plans: Mapping[int, Plan], handle: Handler) -> RunResult:
+async def _from_record(rooms: Rooms, row: RunRow, moves: Mapping[int, Move], handle: Handler) -> RunResult:
     """Take the recorded run through its phases; what would be written or asked of a model is not there."""
     info = ModelInfo(name="record", kind="scripted", context=1_000_000, grammar=True, json_schema=True)
     silent = replace(
@@ -88,7 +90,7 @@ async def _from_record(rooms: Rooms, row: RunRow, plans: Mapping[int, Plan], han
     # As many at once as there are, so that a failure finds the same nodes started.
     limits = row.limits.model_copy(update={"concurrency": 1024, "speculate": 0})
     ctx = Ctx(run=row.run, workspace=rooms.workspace, emit=lambda event: None, limits=limits)
-    progress = Progress(task=row.task, recorded=plans)
+    progress = Progress(row.task, row.planner, row.choice, recorded=moves)
 
     async def learn() -> None:
         return None
@@ -112,7 +114,10 @@ async def _nobody(step: Step, ctx: Ctx) -> StepResult:
 class _Unwritten(Runs):
     """Runs that are only read."""
 
-    def save_plan(self, run: str, plan: Plan) -> None:
+    def choose(self, run: str, choice: Choice) -> None:
+        """Leave the record as it is."""
+
+    def save_move(self, run: str, move: Move) -> None:
         """Leave the record as it is."""
 
 

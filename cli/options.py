@@ -79,7 +79,11 @@ class RunOptions(ToolOptions):
     ] = None
     planner: Annotated[
         str | None,
-        typer.Option("--planner", metavar="dag|react", help="Plan the whole task, or decide on one call at a time."),
+        typer.Option(
+            "--planner",
+            metavar="NAME",
+            help="How to plan: dag, react, fill, program, outline, reuse, or auto, which chooses for the task.",
+        ),
     ] = None
     approve: Annotated[
         list[str] | None, typer.Option("--approve", metavar="TOOL", help="Answer yes when this tool asks; repeatable.")

@@ -89,6 +89,7 @@ def as_json(forecast: Forecast) -> dict[str, Any]:
         "run": forecast.run,
         "nodes": [{**node_record(node), "effect": node.effect.value} for node in forecast.plan.nodes],
         "refusal": forecast.plan.refusal,
+        "planner": {**forecast.choice.model_dump(mode="json", exclude={"hints"}), "again": forecast.again},
         "passes": [each.model_dump(mode="json") for each in forecast.passes],
         "models": {role: decision.model for role, decision in forecast.decisions.items()},
         "estimate": {
@@ -115,12 +116,19 @@ def as_text(forecast: Forecast) -> str:
         [
             tree(forecast.plan).rstrip(),
             "",
+            f"planner   {_how(forecast)}",
             f"models    {models}",
             f"estimate  {estimate_line(forecast.prediction)}",
             f"schedule  {played} at once (critical path {bounds.span:.1f} s, one by one {bounds.work:.1f} s)",
             f"planning  took {forecast.spent_tokens:,} tokens, {out.money(forecast.spent_cost)}",
         ]
     )
+
+
+def _how(forecast: Forecast) -> str:
+    choice = forecast.choice
+    named = f"{choice.planner} ({choice.reason})" if choice.reason else choice.planner
+    return f"{named}, which goes on from the results of these calls" if forecast.again else named
 
 
 def passes_text(forecast: Forecast) -> list[str]:

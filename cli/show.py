@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..estimates import Took
     from ..memory.approvals import Question
     from ..memory.runs import RunRow, StepRow
+    from ..moves import Choice
 
 app = single()
 
@@ -83,6 +84,8 @@ def _text(found: _Found) -> list[str]:
         lines.append(f"       replays a part of run {row.parent}")
     if row.interrupted:
         lines.append(f"       its process is gone; go on with: shuntyard resume {row.run}")
+    if row.choice is not None and (row.choice.planner != "dag" or row.choice.reason):
+        lines.append(f"how    {how(row.choice)}")
     for hint in result.hints if result else ():
         lines.append(f"recall {hint.similarity:.0%} like run {hint.run}: {hint.task}")
     if result is not None and result.predicted is not None:
@@ -122,6 +125,11 @@ def _answer(question: Question) -> str:
     if question.edited is not None:
         changed = f" with {'all of ' if question.whole else ''}{json.dumps(question.edited, ensure_ascii=False)}"
     return f"{'approved' if question.allowed else 'denied'} by {question.by}{changed}"
+
+
+def how(choice: Choice) -> str:
+    """Return a planner and, where no person named it, why it was chosen."""
+    return f"planned by {choice.planner}" + (f": {choice.reason}" if choice.reason else "")
 
 
 def _plan(plans: Sequence[Plan], steps: Sequence[StepRow], ends: Mapping[str, StepResult]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from ..events import Event, StepDone
 from ..messages import Completion, ModelInfo, ModelRequest, Usage
 from ..settings import Settings
 from ..steps import Plan, RunResult
@@ -29,6 +30,21 @@ def apart(settings: Settings, *, sample: Path | None = None) -> Iterator[Setting
         else:
             shutil.copytree(sample, workspace)
         yield settings.model_copy(update={"home": Path(place, "home"), "workspace": workspace, "memory": False})
+
+
+class ModelCalls:
+    """A sink that counts calls of the model."""
+
+    def __init__(self) -> None:
+        """Begin at none."""
+        self.count = 0
+
+    def __call__(self, event: Event) -> None:
+        """Count the end of each."""
+        self.count += isinstance(event, StepDone) and event.kind == "model"
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 def said(request: ModelRequest, completion: Completion, info: ModelInfo, *, confidence: float | None = None) -> Output:

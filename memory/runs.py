@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,11 +15,13 @@ from pydantic import BaseModel
 from ..errors import UnknownName, UsageError
 from ..estimates import Took
 from ..messages import Frozen, Usage
+from ..moves import Choice, Move
 from ..protocols import Spending
 from ..steps import Limits, Plan, RunResult, RunStatus, StepKey, StepResult
 from . import tables, values
 from .blobs import Blob
 from .liveness import alive, executing, me, pid_of
+from .moves import move_of, row_of
 from .store import Store
 from .sweep import sweep
 
@@ -46,6 +49,14 @@ class RunRow(Frozen):
     """Marked as running, but its process is gone: ``resume`` goes on with it."""
     parent: str = ""
     """The run that this one replays a part of."""
+    choice: Choice | None = None
+    """How it is planned; None before that was decided, and for a plan that a person wrote."""
+
+    @property
+    def planner(self) -> str:
+        """What its settings said: a strategy, or ``auto``."""
+        found = json.loads(self.settings)
+        return str(found.get("planner", "dag")) if isinstance(found, dict) else "dag"
 
 
 class StepRow(Frozen):
@@ -115,7 +126,8 @@ class Runs:
         It has the plans up to revision ``last`` and the newest attempts of the steps that ``keep`` names,
         as if it had made them itself; so it can be resumed. Files of values are shared.
         """
-        row = {**_begun(parent.task, settings, limits), "parent": parent.run}
+        choice = None if parent.choice is None else parent.choice.model_dump_json()
+        row = {**_begun(parent.task, settings, limits), "parent": parent.run, "choice": choice}
         plans, steps = tables.plans.c, tables.steps.c
         with self._store.write() as connection:
             made = connection.execute(tables.plans.select().where(plans.run == parent.run, plans.revision <= last))
@@ -195,17 +207,27 @@ class Runs:
         with self._store.read() as connection:
             return [_run(row) for row in connection.execute(query)]
 
-    def save_plan(self, run: str, plan: Plan) -> None:
-        """Keep a revision of the run's plan; the same revision again replaces it."""
-        row = {"run": run, "revision": plan.revision, "plan": plan.model_dump_json(), "made": time.time()}
+    def choose(self, run: str, choice: Choice) -> None:
+        """Keep how the run is planned, for a resume to go on with."""
         with self._store.write() as connection:
-            connection.execute(tables.upsert(tables.plans), row)
+            connection.execute(
+                tables.runs.update().where(tables.runs.c.id == run), {"choice": choice.model_dump_json()}
+            )
+
+    def save_move(self, run: str, move: Move) -> None:
+        """Keep a revision of the run's plan with what its planner noted; the same revision again replaces it."""
+        with self._store.write() as connection:
+            connection.execute(tables.upsert(tables.plans), row_of(run, move))
+
+    def moves(self, run: str) -> Sequence[Move]:
+        """Return the run's plans by revision, each with what its planner noted."""
+        query = tables.plans.select().where(tables.plans.c.run == run).order_by(tables.plans.c.revision)
+        with self._store.read() as connection:
+            return [move_of(row) for row in connection.execute(query)]
 
     def plans(self, run: str) -> Sequence[Plan]:
         """Return the run's plans by revision."""
-        query = tables.plans.select().where(tables.plans.c.run == run).order_by(tables.plans.c.revision)
-        with self._store.read() as connection:
-            return [Plan.model_validate_json(row.plan) for row in connection.execute(query)]
+        return [move.plan for move in self.moves(run)]
 
     def steps(self, run: str) -> Sequence[StepRow]:
         """Return every attempt of every step in the order of writing; verdict and decision are in the results.
@@ -348,6 +370,7 @@ def _run(row: Any) -> RunRow:
         pid=pid_of(row.owner),
         interrupted=row.status == "running" and not alive(row.owner),
         parent=row.parent or "",
+        choice=None if row.choice is None else Choice.model_validate_json(row.choice),
     )
 
 

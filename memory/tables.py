@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-HEAD = "0003"
+HEAD = "0004"
 """Newest migration; a database with a higher one is from a newer version."""
 
 PICO = Decimal(10) ** 12
@@ -55,6 +55,7 @@ runs = Table(
     Column("result", Text),
     Column("owner", Text, nullable=False),
     Column("parent", Text),
+    Column("choice", Text),
 )
 
 plans = Table(
@@ -64,6 +65,8 @@ plans = Table(
     Column("revision", Integer, primary_key=True),
     Column("plan", Text, nullable=False),
     Column("made", Float, nullable=False),
+    Column("again", Integer),
+    Column("memo", Text),
 )
 
 steps = Table(

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
 import anyio
 
 from ..errors import PlanInvalid
 from ..messages import Message, ModelRequest, Role
 from ..protocols import MAYBE, Model
-from ..steps import Effect, Hint, Node, Plan, StepResult, ToolSpec
+from ..steps import Effect, Hint, Node, Plan, ToolSpec
 from .coverage import unfinished, untaken
-from .grammar import grammar
+from .forms import LINES, Asked, Bounds, Finished, Form
+from .kit import Check, Columns
 from .lines import write
 from .lint import absent, expected, lint
 from .mend import elsewhere, mended, whole_months, with_named, without_echoes, without_measures, without_misses
 from .narrow import narrowed
 from .needed import needed
-from .prompt import linked, messages
+from .prompt import linked
 from .ratio import turned
-from .reader import LineReader
-from .repair import Shape, dressed, planned, worded
+from .repair import Shape, dressed, planned
 from .shapes import bare, selecting, unmet
 from .shots import choose_shots
 from .superfluous import denied, spoken_of, without_repeats, without_superfluous
@@ -31,12 +31,6 @@ from .validate import problems
 from .whose import with_whose
 from .writes import completed_write, merged_writes, wanted_write, without_unasked
 
-Check = Callable[[str, Mapping[str, Any]], Awaitable[list[str]]]
-"""Problems of a planned call that only its tool can see, worded for a model."""
-Outline = Callable[[str, Mapping[str, Any]], Awaitable[Shape]]
-"""Columns of the rows that a planned call will give, where its tool can tell."""
-Finished = tuple[Plan, Mapping[str, StepResult]]
-"""A plan that was run and its results, to be extended."""
 _MAX_TOKENS = 500
 
 
@@ -90,13 +84,16 @@ class LineCompiler:
     as well, but a plan that is merely doubtful is taken in the end.
     """
 
+    form: ClassVar[Form] = LINES
+    """How the model writes."""
+
     def __init__(
         self,
         model: Model,
         specs: Sequence[ToolSpec],
         *,
         check: Check | None = None,
-        shape: Outline | None = None,
+        shape: Columns | None = None,
         max_repairs: int = 2,
         max_lines: int = 10,
         on_repair: Callable[[Sequence[str]], None] | None = None,
@@ -136,7 +133,8 @@ class LineCompiler:
             return plan
         wanted = "\n".join(f"- {name} is to be written" for name in targets(task, job.brief))
         brief = linked(brief, f"{links}\n{wanted}")
-        asked = messages(task, self._list, brief=brief, hints=hints, finished=finished, reason=reason)
+        wish = Asked(task, self._list, brief=brief, hints=hints, finished=finished, reason=reason)
+        asked = self.form.messages(wish, "")
         role: Role = "compile" if finished is None else "replan"
         draft = best = await self._draft(job, asked, self._rules(job, needed(task, self._list, known=job.brief)), role)
         if draft.plan.refusal and len(needed(task, self._list, known=job.brief)) < len(self._list):
@@ -150,15 +148,8 @@ class LineCompiler:
             found, lines = [*draft.problems, *draft.doubts], draft.plan.nodes[len(job.kept) :]
             if self._on_repair is not None:
                 self._on_repair(found or draft.untaken)
-            again = messages(
-                task,
-                self._list,
-                brief=brief,
-                hints=hints,
-                finished=finished,
-                reason=reason,
-                feedback=worded(found, lines) if found else unfinished(draft.untaken),
-            )
+            feedback = self.form.worded(found, lines) if found else unfinished(draft.untaken)
+            again = self.form.messages(wish, feedback)
             job.on_node = None
             rules = self._rules(job, needed(task, self._list, known=job.brief))
             draft = await self._draft(job, again, rules, "repair", temperature=0.4 * turn if found else 0.0)
@@ -184,10 +175,17 @@ class LineCompiler:
         return [spec for spec in reads if spec.name in names]
 
     def _rules(self, job: _Task, specs: Sequence[ToolSpec], *, refuse: bool = True) -> str:
-        earlier = [int(node.id[1:]) for node in job.kept]
-        return grammar(specs, first=job.first, earlier=earlier, max_lines=self._max_lines, refuse=refuse)
+        earlier = tuple(int(node.id[1:]) for node in job.kept)
+        return self.form.grammar(specs, Bounds(job.first, earlier, self._max_lines, refuse))
 
-    async def _remembered(self, job: _Task, hints: Sequence[Hint]) -> Plan | None:
+    async def adopt(
+        self, hint: Hint, task: str, *, brief: str = "", on_node: Callable[[Node], None] | None = None
+    ) -> Plan | None:
+        """Return the plan of ``hint`` as one for ``task`` if no check has even a doubt, without asking the model."""
+        job = _job(task, hints=(hint,), brief=brief, on_node=on_node, finished=None)
+        return await self._remembered(job, (hint.model_copy(update={"exact": True}),), doubtful=hint.exact)
+
+    async def _remembered(self, job: _Task, hints: Sequence[Hint], *, doubtful: bool = True) -> Plan | None:
         for hint in hints:
             if not hint.exact or hint.plan.refusal:
                 continue
@@ -196,7 +194,7 @@ class LineCompiler:
                 dressed(node, self._specs.get(node.tool), task=job.text, memory=memory) for node in hint.plan.nodes
             )
             plan = Plan(task=job.text, nodes=nodes, origin="memory", answers=hint.plan.answers)
-            if [told for told in await self._problems(plan, job) if MAYBE not in told]:
+            if [told for told in await self._problems(plan, job) if not doubtful or MAYBE not in told]:
                 continue
             if job.on_node is not None:
                 for node in nodes:
@@ -208,7 +206,7 @@ class LineCompiler:
         self, job: _Task, asked: tuple[Message, ...], rules: str, role: Role, *, temperature: float = 0.0
     ) -> _Draft:
         """Have one plan written and judge it."""
-        reader = LineReader(task=job.text, max_lines=max(self._max_lines, 64))
+        reader = self.form.reader(job.text, max(self._max_lines, 64))
         nodes: list[Node] = []
         heard: list[str] = []
 

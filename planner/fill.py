@@ -32,15 +32,16 @@ _EXAMPLES = 6
 class SelectThenFill:
     """A Model whose answers to ``compile`` requests are made in two stages; other requests pass through.
 
-    It plans ``task`` over ``specs`` with ``model``, whatever the messages of the request say; their usage is
-    the sum of all calls.
+    It plans ``task`` over ``specs`` and ``data`` (what there is to work on) with ``model``, whatever the messages
+    of the request say; their usage is the sum of all calls.
     """
 
-    def __init__(self, model: Model, specs: Sequence[ToolSpec], *, task: str) -> None:
+    def __init__(self, model: Model, specs: Sequence[ToolSpec], *, task: str, data: str = "") -> None:
         """Plan with ``model``."""
         self._model = model
         self._specs = {spec.name: spec for spec in specs}
         self._task = task.strip()
+        self._data = f"DATA\n{data.strip()}\n\n" if data.strip() else ""
 
     @property
     def info(self) -> ModelInfo:
@@ -59,12 +60,16 @@ class SelectThenFill:
         chosen = _chosen(parts[0].text)
         lines = [] if chosen else [parts[0].text.strip()]
         for number, (tool, purpose) in enumerate(chosen, start=1):
-            asked = self._fill(number, tool, purpose, lines)
-            rules = grammar(
-                [self._specs[tool]], first=number, earlier=range(1, number), max_lines=1, closed=False, refuse=False
-            )
-            parts.append(await self._ask(request, asked, rules))
-            lines.append(parts[-1].text.strip())
+            # A tool that is not there is told as a call, to be found fault with as one.
+            line = f"{number}. {tool}()"
+            if tool in self._specs:
+                asked = self._fill(number, tool, purpose, lines)
+                rules = grammar(
+                    [self._specs[tool]], first=number, earlier=range(1, number), max_lines=1, closed=False, refuse=False
+                )
+                parts.append(await self._ask(request, asked, rules))
+                line = parts[-1].text.strip()
+            lines.append(line)
             if on_text is not None:
                 on_text(f"{lines[-1]}\n")
         text = "\n".join(lines) + "\n"
@@ -87,7 +92,7 @@ class SelectThenFill:
         for lesson in lessons(specs):
             turns.append(Message(role="user", content=_listed(lesson.specs, lesson.task)))
             turns.append(Message(role="assistant", content=_outline(lesson)))
-        return (*turns, Message(role="user", content=_listed(specs, self._task)))
+        return (*turns, Message(role="user", content=f"{self._data}{_listed(specs, self._task)}"))
 
     def _fill(self, number: int, tool: str, purpose: str, lines: Sequence[str]) -> tuple[Message, ...]:
         turns = [Message(role="system", content=_FILL)]
@@ -97,7 +102,7 @@ class SelectThenFill:
             asked = _wanted(spec, lesson.task, before, int(node.id[1:]), _purpose(node))
             turns.append(Message(role="user", content=asked))
             turns.append(Message(role="assistant", content=write(node)))
-        asked = _wanted(self._specs[tool], self._task, lines, number, purpose)
+        asked = f"{self._data}{_wanted(self._specs[tool], self._task, lines, number, purpose)}"
         return (*turns, Message(role="user", content=asked))
 
 
@@ -131,7 +136,7 @@ def _chosen(text: str) -> list[tuple[str, str]]:
         number, _, tool = head.partition(". ")
         if number.strip().isdigit() and tool:
             found.append((tool.strip(), purpose.strip()))
-    return found
+    return found[:_LINES]
 
 
 def _outline(lesson: Lesson) -> str:

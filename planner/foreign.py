@@ -7,7 +7,7 @@ warm across them. Parameters are explained to the model, which must know them to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..messages import Message
@@ -165,12 +165,12 @@ def lessons(specs: Sequence[ToolSpec]) -> tuple[Lesson, ...]:
     return (*SUMS, *LESSONS) if any(spec.binds for spec in specs) else LESSONS
 
 
-def opening(specs: Sequence[ToolSpec]) -> list[Message]:
-    """Return the turns before the task's own: rules, then each lesson with its tools."""
-    turns = [Message(role="system", content=_RULES)]
+def opening(specs: Sequence[ToolSpec], *, rules: str = _RULES, said: Callable[[str], str] = str) -> list[Message]:
+    """Return the turns before the task's own: rules, then each lesson with its tools, its plan as ``said`` words it."""
+    turns = [Message(role="system", content=rules)]
     for lesson in lessons(specs):
         asked = f"TOOLS\n{explained(lesson.specs)}\n\nTASK\n{lesson.task}"
-        turns += [Message(role="user", content=asked), Message(role="assistant", content=lesson.plan)]
+        turns += [Message(role="user", content=asked), Message(role="assistant", content=said(lesson.plan))]
     return turns
 
 

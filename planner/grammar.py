@@ -43,7 +43,7 @@ def grammar(
     at most ``max_lines`` lines, or with ``refuse`` is a refusal instead. It ends with the results that answer the
     task unless it is not ``closed``.
     """
-    built = _Grammar(specs)
+    built = Rules(specs)
     rest = ""
     for number in range(first + max_lines - 1, first - 1, -1):
         call = built.line((*earlier, *range(first, number)))
@@ -55,8 +55,8 @@ def grammar(
     return f"root ::= {' | '.join(ways)}\n" + "\n".join(built.rules.values()) + _SHARED
 
 
-class _Grammar:
-    """Collects rules; the same content gets the same rule."""
+class Rules:
+    """Collects the rules of a grammar; the same content gets the same rule."""
 
     def __init__(self, specs: Sequence[ToolSpec]) -> None:
         self.specs = specs
@@ -85,18 +85,21 @@ class _Grammar:
         return ref, text
 
     def number(self, ids: tuple[int, ...]) -> str:
+        """Name of the rule of the numbers ``ids``."""
         singles = "".join(str(id) for id in ids if id < 10)
         return self.rule(
             "id", " | ".join(([f"[{singles}]"] if singles else []) + [f'"{id}"' for id in ids if id >= 10])
         )
 
     def ref(self, ids: tuple[int, ...]) -> str:
+        """Name of the rule of a reference to one of ``ids`` or a part of it."""
         number = self.number(ids)
         ref = self.rule("ref", f'"$" {number} path')
         self.numbers[ref] = number
         return ref
 
     def args(self, spec: ToolSpec, refs: tuple[str, str]) -> str:
+        """An expression for the arguments of ``spec``, in the order of its schema."""
         properties: Mapping[str, Any] = spec.parameters.get("properties") or {}
         required = set(spec.parameters.get("required") or ())
         items = [
@@ -122,6 +125,7 @@ class _Grammar:
         return ways[0] if len(ways) == 1 else self.rule("value", " | ".join(dict.fromkeys(ways)))
 
     def literal(self, schema: Any, refs: tuple[str, str], root: Mapping[str, Any], depth: int) -> list[str]:
+        """Expressions for values of ``schema`` that are written out."""
         schema = _followed(schema, root)
         if "const" in schema:
             return [_terminal(schema["const"])]
@@ -136,6 +140,7 @@ class _Grammar:
         return [way for kind in kinds for way in self.kind(kind, schema, refs, root, depth)]
 
     def kind(self, kind: Any, schema: Mapping[str, Any], refs: tuple[str, str], root: Any, depth: int) -> list[str]:
+        """Expressions for values of a JSON type; of any when the schema names none."""
         simple = {
             "string": [refs[1]],
             "integer": ["int"],
@@ -159,6 +164,7 @@ class _Grammar:
         ]
 
     def object(self, schema: Mapping[str, Any], refs: tuple[str, str], root: Any, depth: int) -> str:
+        """Name of the rule of an object with the properties of ``schema``, or with any."""
         properties = schema.get("properties")
         if properties:
             required = set(schema.get("required") or ())
@@ -173,6 +179,7 @@ class _Grammar:
         return self.rule("object", f'"{{" ( {pair} ( ", " {pair} )* )? "}}"')
 
     def rule(self, kind: str, body: str) -> str:
+        """Name of the rule that stands for ``body``."""
         if body not in self.names:
             name = f"{kind}{len(self.names) + 1}"
             self.names[body] = name

@@ -6,10 +6,10 @@ for every task in one workspace), then hints and the task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..messages import Message
-from ..steps import Effect, Hint, Plan, StepResult, ToolSpec
+from ..steps import Effect, Hint, Node, Plan, StepResult, ToolSpec
 from .foreign import explained, opening
 from .lines import OUTSIDE, write
 from .needed import named
@@ -49,14 +49,8 @@ def messages(
     of its own it makes small models go on from the worked examples instead.
     """
     shots = choose_shots(specs)
-    turns = _turns(specs, shots) if shots else opening(specs)
-    parts = [] if shots else [f"TOOLS\n{explained(specs)}"]
-    parts += [f"DATA\n{brief.strip()}"] if brief.strip() else []
-    if shown_hints := _hints(hints):
-        parts.append(shown_hints)
-    if shots and (fit := named(task, specs, usual=shown_tools(specs))):
-        parts.append(f"TOOLS THAT FIT\n{catalogue(fit)}")
-    parts.append(f"TASK\n{task.strip()}")
+    turns = shot_turns(specs, shots) if shots else opening(specs)
+    parts = task_parts(task, specs, brief=brief, earlier=earlier_tasks(hints, write))
     if finished is not None:
         parts.append(_finished(*finished, reason=reason))
     if feedback:
@@ -64,13 +58,26 @@ def messages(
     return (*turns, Message(role="user", content="\n\n".join(parts)))
 
 
-def _turns(specs: Sequence[ToolSpec], shots: Sequence[Shot]) -> list[Message]:
-    """The turns before the task's own: rules and tools, then the worked examples."""
-    turns = [Message(role="system", content=f"{_RULES}\n\nTOOLS\n{catalogue(specs)}")]
+def task_parts(task: str, specs: Sequence[ToolSpec], *, brief: str, earlier: str) -> list[str]:
+    """Return the paragraphs of the task's own turn: tools that no example shows, data, earlier tasks, the task."""
+    shots = choose_shots(specs)
+    parts = [] if shots else [f"TOOLS\n{explained(specs)}"]
+    parts += [f"DATA\n{brief.strip()}"] if brief.strip() else []
+    parts += [earlier] if earlier else []
+    if shots and (fit := named(task, specs, usual=shown_tools(specs))):
+        parts.append(f"TOOLS THAT FIT\n{catalogue(fit)}")
+    return [*parts, f"TASK\n{task.strip()}"]
+
+
+def shot_turns(
+    specs: Sequence[ToolSpec], shots: Sequence[Shot], *, rules: str = _RULES, said: Callable[[str], str] = str
+) -> list[Message]:
+    """Return the turns before the task's own: rules and tools, then the worked examples, whose plans ``said`` words."""
+    turns = [Message(role="system", content=f"{rules}\n\nTOOLS\n{catalogue(specs)}")]
     before = ""
     for shot in shots:
         asked = _asked(shot, known=shot.data == before)
-        turns += [Message(role="user", content=asked), Message(role="assistant", content=shot.plan)]
+        turns += [Message(role="user", content=asked), Message(role="assistant", content=said(shot.plan))]
         before = shot.data or before
     return turns
 
@@ -96,13 +103,14 @@ def _asked(shot: Shot, *, known: bool) -> str:
     return "\n\n".join([*parts, f"TASK\n{shot.task}"])
 
 
-def _hints(hints: Sequence[Hint]) -> str:
+def earlier_tasks(hints: Sequence[Hint], worded: Callable[[Node], str]) -> str:
+    """Return the paragraph of similar tasks and their plans, a call as ``worded`` has it; empty without any."""
     kept = [hint for hint in hints if hint.plan.nodes and not hint.plan.refusal][:2]
     if not kept:
         return ""
     parts = ["EARLIER TASKS (their plans worked; adapt them, do not copy values that differ)"]
     for hint in kept:
-        lines = "\n".join(write(node) for node in hint.plan.nodes)
+        lines = "\n".join(map(worded, hint.plan.nodes))
         parts.append(f"{' '.join(hint.task.split())[:300]}\n{lines}")
     return "\n\n".join(parts)
 

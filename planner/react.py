@@ -6,18 +6,19 @@ model answers. Nothing runs at once, and every call costs a model call whose pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import PlanInvalid
 from ..messages import Message, ModelRequest
+from ..moves import Move, Situation
 from ..protocols import MAYBE, Model
-from ..steps import Node, Plan, StepResult, ToolSpec
-from .compile import Check
+from ..steps import Node, Plan
 from .foreign import explained
 from .grammar import grammar
+from .kit import Kit
 from .lines import OUTSIDE, write
 from .mend import mended
-from .prompt import catalogue
+from .prompt import catalogue, linked
 from .reader import LineReader
 from .repair import dressed, for_model, planned
 from .shots import choose_shots
@@ -32,27 +33,31 @@ Each time write a line "Thought: ..." and then one of these:
 - ANSWER: and the answer, when the results say it. Copy numbers and names from the results;
 - {OUTSIDE}(reason="...") when no tool can do what is asked or the data does not hold it."""
 _MAX_TOKENS = 400
+_MAX_STEPS = 12
+"""Calls that may be made."""
 _ROOM = 1200
 """Characters of each result that a model is shown."""
 
 
 class ReactPlanner:
-    """Decides on single steps: every call of ``step`` returns the plan with one call more, or the answer."""
+    """A Planner of single steps: every turn adds one call, until the answer, which may also be a refusal."""
 
-    def __init__(self, specs: Sequence[ToolSpec], *, check: Check | None = None, max_repairs: int = 2) -> None:
-        """Step over ``specs``; one object follows one task, and remembers its thoughts."""
-        self._specs = {spec.name: spec for spec in specs}
-        self._check = check
+    def __init__(self, kit: Kit, *, max_repairs: int = 2) -> None:
+        """Step over the tools of ``kit``."""
+        self._specs = {spec.name: spec for spec in kit.specs}
+        self._check = kit.check
         self._max_repairs = max_repairs
-        self._thoughts: dict[str, str] = {}
 
-    async def step(self, model: Model, plan: Plan, *, data: str, results: Mapping[str, StepResult]) -> Plan | str:
-        """Ask ``model`` and return ``plan`` with the next call, one with a ``refusal``, or the answer as text.
+    async def next(self, situation: Situation, *, model: Model, on_node: Callable[[Node], None] | None = None) -> Move:
+        """Return the plan with the next call, one with a ``refusal``, or the answer; after a dozen calls nothing more.
 
-        ``data`` is what a Toolset says of its surroundings, ``results`` what came of the nodes of ``plan``.
         Raises PlanInvalid when the repair rounds gave no valid call.
         """
-        asked = self._messages(data, plan, results)
+        plan = situation.plan or Plan(task=situation.task, nodes=())
+        if len(plan.nodes) >= _MAX_STEPS:
+            return Move(plan=plan)
+        thoughts = dict(situation.memo)
+        asked = self._messages(situation, plan)
         rules = self._grammar(plan)
         found: list[str] = []
         for turn in range(self._max_repairs + 1):
@@ -64,20 +69,20 @@ class ReactPlanner:
                 grammar=rules,
                 temperature=0.4 * turn,
             )
-            text = (await model.complete(request)).text
-            thought, said = _split(text)
+            thought, said = _split((await model.complete(request)).text)
             if said.startswith("ANSWER:"):
-                return said.removeprefix("ANSWER:").strip()
+                return Move(plan=plan, answer=said.removeprefix("ANSWER:").strip())
             reader = LineReader(task=plan.task, max_lines=1)
             nodes = [*reader.feed(said), *reader.close()]
             if reader.refusal is not None and not nodes:
-                return plan.model_copy(update={"refusal": reader.refusal})
+                return Move(plan=plan.model_copy(update={"refusal": reader.refusal}))
             found = list(reader.problems) or ([] if nodes else ["there is no line; write one call, or ANSWER: ..."])
             if not found:
                 grown, found = await self._judged(plan, nodes[0])
                 if not found:
-                    self._thoughts[grown.nodes[-1].id] = thought
-                    return grown
+                    if on_node is not None:
+                        on_node(grown.nodes[-1])
+                    return Move(plan=grown, again=True, memo={**thoughts, grown.nodes[-1].id: thought})
         raise PlanInvalid(found)
 
     async def _judged(self, plan: Plan, raw: Node) -> tuple[Plan, list[str]]:
@@ -95,7 +100,8 @@ class ReactPlanner:
             told = await self._check(node.tool, planned(better, spec, {}))
         return grown, [f"{node.id}: {problem}" for problem in told if MAYBE not in problem]
 
-    def _messages(self, data: str, plan: Plan, results: Mapping[str, StepResult]) -> tuple[Message, ...]:
+    def _messages(self, situation: Situation, plan: Plan) -> tuple[Message, ...]:
+        data, results = linked(situation.brief, situation.links), situation.results
         specs = list(self._specs.values())
         known = bool(choose_shots(specs))
         system = f"{_RULES}\n\nTOOLS\n{catalogue(specs)}" if known else _RULES
@@ -106,7 +112,7 @@ class ReactPlanner:
         parts += [f"DATA\n{data.strip()}"] if data.strip() else []
         asked = "\n\n".join([*parts, f"TASK\n{plan.task.strip()}"])
         for node in plan.nodes:
-            thought = self._thoughts.get(node.id, "The next call.")
+            thought = situation.memo.get(node.id, "The next call.")
             turns += _spoken([Turn(asked, f"Thought: {thought}\n{write(node)}")])
             asked = f"RESULT\n{shown(results.get(node.id), limit=_ROOM)}"
         return (*turns, Message(role="user", content=asked))

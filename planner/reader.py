@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..steps import Node
@@ -68,7 +69,7 @@ class LineReader:
             if self._depth == 0:
                 self._depth = -1
         size = len(self._line)
-        if size > self._max_chars or (size > 400 and size % 64 == 0 and _circles(self._line)):
+        if size > self._max_chars or (size > 400 and size % 64 == 0 and circles(self._line)):
             self.stopped = True
             self.problems.append(f"the line {short(self._line)} does not end; write short values")
         if self._start and char == "(" and self._opens(self._line[self._start :]):
@@ -107,8 +108,7 @@ class LineReader:
         return self._keep(parsed)
 
     def _keep(self, node: Node) -> Node | None:
-        same = [old for old in self.nodes if _call(old) == _call(node)]
-        if same and (same[-1] is self.nodes[-1] or len(same) > 1):
+        if goes_round(node, self.nodes):
             self.stopped = True
             return None
         self.nodes.append(node)
@@ -116,10 +116,17 @@ class LineReader:
         return node
 
 
+def goes_round(node: Node, before: Sequence[Node]) -> bool:
+    """Return whether a call is the one before it again, or was made twice already."""
+    same = [old for old in before if _call(old) == _call(node)]
+    return bool(same) and (same[-1] is before[-1] or len(same) > 1)
+
+
 def _call(node: Node) -> tuple[Any, ...]:
     return node.tool, node.args, node.when, node.over
 
 
-def _circles(line: str) -> bool:
+def circles(line: str) -> bool:
+    """Return whether the end of a line repeats itself."""
     tail = line[-240:]
     return any(tail[period:] == tail[:-period] for period in range(1, 81))

@@ -6,16 +6,14 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Literal
 
 import anyio
 from pydantic import TypeAdapter
 
-from ...events import Event, StepDone
 from ...steps import Limits
 from ..case import Case, Output, Score
 from ..data import Data, DataSource
-from ..runs import apart, told
+from ..runs import ModelCalls, apart, told
 from ..suite import Means, Solver, SolverInfo, Suite
 from .example_checks import Check, Told, problems, read_tasks, tell, wanted_files
 
@@ -66,7 +64,7 @@ def always_refuse(cases: Sequence[Case]) -> Mapping[str, Score]:
     return {case.id: judge(case, refusal) for case in cases}
 
 
-def agent_with(planner: Literal["dag", "react"]) -> Callable[[Means], AbstractAsyncContextManager[Solver]]:
+def agent_with(planner: str) -> Callable[[Means], AbstractAsyncContextManager[Solver]]:
     """Return the opener of an agent that may write files, new for each wording: an own workspace, no memory."""
 
     @asynccontextmanager
@@ -76,7 +74,7 @@ def agent_with(planner: Literal["dag", "react"]) -> Callable[[Means], AbstractAs
         sample = Data((SOURCE,)).path(SOURCE.name, "tasks.toml").parent / "data"
 
         async def solve(case: Case, *, seed: int) -> Output:
-            calls = _ModelCalls()
+            calls = ModelCalls()
             with apart(means.settings, sample=sample) as own:
                 settings = own.model_copy(update={"approve": ("write_file",), "planner": planner})
                 async with Agent(settings=settings, model=means.model, sinks=[calls]) as agent:
@@ -89,20 +87,6 @@ def agent_with(planner: Literal["dag", "react"]) -> Callable[[Means], AbstractAs
         yield solve
 
     return open_agent
-
-
-class _ModelCalls:
-    """A sink that counts calls of the model."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, event: Event) -> None:
-        """Count the end of each."""
-        self.count += isinstance(event, StepDone) and event.kind == "model"
-
-    def close(self) -> None:
-        """Nothing to end."""
 
 
 def _record(data: Data, folder: Path) -> str:
@@ -123,6 +107,13 @@ SUITE = Suite(
     solvers={
         "agent": SolverInfo(agent_with("dag"), "the agent with the built-in tools; it may write files"),
         "react": SolverInfo(agent_with("react"), "the same, deciding on one call at a time"),
+        "fill": SolverInfo(
+            agent_with("fill"), "the same, choosing the tools first and filling in one call after another"
+        ),
+        "program": SolverInfo(agent_with("program"), "the same, planning as a small program"),
+        "outline": SolverInfo(
+            agent_with("outline"), "the same, finding out what must be known before planning the rest"
+        ),
     },
     solver="agent",
     timeout=SECONDS + 90,

@@ -7,6 +7,7 @@ import pytest
 from shuntyard import Agent, PlanBuilder, tool
 from shuntyard.events import Event, StepStarted
 from shuntyard.messages import ModelRequest
+from shuntyard.moves import Move
 from shuntyard.serving.scripted import ScriptedModel
 from shuntyard.settings import Settings
 from shuntyard.steps import Plan
@@ -98,7 +99,7 @@ async def test_a_run_that_was_recorded_without_passes_finds_its_nodes(place: Set
         }
     )
     async with one._opened(()) as rooms:
-        rooms.runs.save_plan(first.run, plain)
+        rooms.runs.save_move(first.run, Move(plan=plain))
     resumed = await agent(place, TWICE).resume(first.run)
     assert resumed.plan is not None and [node.id for node in resumed.plan.nodes] == ["n1", "n3"]
     assert resumed.results["n1"].replayed and resumed.results["n3"].value == 42

@@ -123,6 +123,18 @@ async def test_the_agent_searches_calculates_and_answers(tmp_path: Path) -> None
     assert os.listdir(tmp_path) == []
 
 
+async def test_one_call_at_a_time_is_judged_like_a_whole_plan(tmp_path: Path) -> None:
+    lines = AVERAGE.splitlines()[:3]
+    said = [*(f"Thought: next\n{line}" for line in lines), "Thought: done\nANSWER: The average would be 7272.95 m."]
+    model = ScriptedModel(said)
+    output, score = await solved("react", HOW_MUCH, model, tmp_path)
+    assert score.value == 1 and score.parts["arithmetic"] == 1
+    work = Work.model_validate(output.value)
+    assert work.model_calls == 4 and work.critical < work.sequential
+    shown = model.requests[0].messages[-1].content
+    assert [name for name in ("search(", "calculator(", "query(") if f"\n{name}" in shown] == ["search(", "calculator("]
+
+
 async def test_an_agent_that_answers_wrongly_from_a_right_plan_is_wrong(tmp_path: Path) -> None:
     _, score = await solved("agent", WHICH, agent_model(HIGHER, "It is K2, not Aconcagua."), tmp_path)
     assert score.value == 0

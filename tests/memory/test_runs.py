@@ -18,11 +18,13 @@ from shuntyard.memory.ledger import SqlLedger
 from shuntyard.memory.runs import Runs, new_id
 from shuntyard.memory.store import Store
 from shuntyard.messages import Usage
+from shuntyard.moves import Choice, Move
 from shuntyard.protocols import Amount
 from shuntyard.settings import Settings
-from shuntyard.steps import Limits, Node, Plan, RunResult, Step, StepKey, StepResult
+from shuntyard.steps import Hint, Limits, Node, Plan, RunResult, Step, StepKey, StepResult
 
 pytestmark = pytest.mark.anyio
+PLAN = Plan(task="t", nodes=(Node(id="n1", tool="query"),))
 
 
 def finished(runs: Runs, task: str = "t", **changes: Any) -> str:
@@ -78,9 +80,9 @@ def test_listing_is_newest_first_and_by_status(store: Store) -> None:
 def test_plans_keep_their_revisions(store: Store, run: str) -> None:
     runs = Runs(store)
     nodes = (Node(id="n1", tool="now"),)
-    runs.save_plan(run, Plan(task="t", nodes=()))
-    runs.save_plan(run, Plan(task="t", nodes=nodes))
-    runs.save_plan(run, Plan(task="t", nodes=nodes, revision=1))
+    runs.save_move(run, Move(plan=Plan(task="t", nodes=())))
+    runs.save_move(run, Move(plan=Plan(task="t", nodes=nodes)))
+    runs.save_move(run, Move(plan=Plan(task="t", nodes=nodes, revision=1)))
     assert [(plan.revision, len(plan.nodes)) for plan in runs.plans(run)] == [(0, 1), (1, 1)]
 
 
@@ -133,7 +135,7 @@ async def test_pruning_removes_all_of_a_run_and_gives_space_back(store: Store) -
     for i in range(20):
         run = finished(runs, f"task {i}")
         key = StepKey(run, 0, "n1")
-        runs.save_plan(run, Plan(task="t", nodes=()))
+        runs.save_move(run, Move(plan=Plan(task="t", nodes=())))
         await SqlJournal(store).commit(Step(key, "tool", "t"), StepResult(value=secret + "x" * 20000))
         await SqlLedger(store).reserve(key, Amount(Decimal(1), 1), lambda total: None)
         await SqlApprovals(store).ask(key, "d", "t", "r", "p")
@@ -199,3 +201,18 @@ async def test_what_a_run_took_counts_calls_and_answers_once_and_planning_not(st
     took = runs.took(run)
     assert (took.calls, took.tokens, took.cost) == (3, 22, Decimal("0.3"))
     assert took.seconds == pytest.approx(3 + 1 + 0.5 + 1)
+
+
+def test_how_a_run_is_planned_is_kept_with_it(store: Store) -> None:
+    runs = Runs(store)
+    run = runs.start("t", Settings(planner="auto"))
+    assert (runs.get(run).planner, runs.get(run).choice) == ("auto", None)
+    choice = Choice(planner="reuse", reason="alike", hints=(Hint(run="r", task="t", plan=PLAN, similarity=0.9),))
+    runs.choose(run, choice)
+    move = Move(plan=PLAN, answer="not kept here", again=True, memo={"n1": "why", "slots": [1, {"a": None}]})
+    runs.save_move(run, move)
+    assert runs.get(run).choice == choice
+    assert runs.moves(run) == [move.model_copy(update={"answer": ""})] and runs.plans(run) == [PLAN]
+    fork = runs.fork(runs.get(run), lambda key: True, last=0, settings=Settings(), limits=Limits())
+    assert runs.get(fork).choice == choice and runs.moves(fork) == runs.moves(run)
+    assert Runs(store).get(Runs(store).start("t")).planner == "dag", "also where no settings are known"

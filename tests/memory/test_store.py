@@ -14,6 +14,7 @@ from shuntyard.memory import tables
 from shuntyard.memory.approvals import SqlApprovals
 from shuntyard.memory.runs import Runs
 from shuntyard.memory.store import FILE, Store
+from shuntyard.moves import Move
 from shuntyard.protocols import Edited
 from shuntyard.steps import StepKey
 
@@ -225,7 +226,7 @@ def test_a_row_for_an_unknown_run_is_refused(store: Store) -> None:
     from shuntyard.steps import Plan
 
     with pytest.raises(StoreError, match=r"Runs\.start"):
-        Runs(store).save_plan("nobody", Plan(task="t", nodes=()))
+        Runs(store).save_move("nobody", Move(plan=Plan(task="t", nodes=())))
 
 
 def test_a_body_that_raises_leaves_nothing(store: Store) -> None:
@@ -235,3 +236,30 @@ def test_a_body_that_raises_leaves_nothing(store: Store) -> None:
         )
         raise KeyError
     assert Runs(store).list() == []
+
+
+def test_runs_of_single_steps_go_on_with_single_steps_after_an_upgrade(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    import shuntyard.memory.store as module
+    from shuntyard.steps import Plan
+
+    old = Store(tmp_path / FILE)
+    config = Config()
+    config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    with old.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        for run, planner, origin in (("r1", "react", "model"), ("r2", "dag", "model"), ("r3", "react", "person")):
+            settings = f'{{"planner": "{planner}"}}'
+            row = (run, "t", "running", 1.0, None, settings, "{}", None, "", None)
+            connection.exec_driver_sql("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            plan = Plan(task="t", nodes=(), origin=origin).model_dump_json()
+            connection.exec_driver_sql("INSERT INTO plans VALUES (?, 0, ?, 1.0)", (run, plan))
+    old.close()
+    store = Store.open(tmp_path)
+    runs = Runs(store)
+    assert [runs.moves(run)[0].again for run in ("r1", "r2", "r3")] == [True, False, False]
+    assert [runs.get(run).planner for run in ("r1", "r2")] == ["react", "dag"] and runs.get("r1").choice is None
+    store.close()

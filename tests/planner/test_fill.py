@@ -55,6 +55,19 @@ async def test_a_refusal_ends_it_after_the_first_stage() -> None:
     assert plan.refusal == "no tool sings" and len(model.requests) == 1
 
 
+async def test_a_tool_that_is_not_there_is_a_mistake_to_mend() -> None:
+    plan, model = await compiled("1. sing: a song\ndone", '1. bus_times(town="Lund", hour=8)\nreturn $1\n')
+    assert [node.tool for node in plan.nodes] == ["bus_times"]
+    assert "unknown tool 'sing'" in model.requests[1].messages[-1].content
+
+
+async def test_a_choice_without_end_is_cut() -> None:
+    said = ["".join(f"{n}. bus_times: Lund at {n}\n" for n in range(1, 200))]
+    said += [f'{n}. bus_times(town="Lund", hour={n})\n' for n in range(1, 11)]
+    plan, model = await compiled(*said)
+    assert len(plan.nodes) == 10 and len(model.requests) == 11
+
+
 async def test_repairs_and_usage_pass_through() -> None:
     plan, model = await compiled(
         "1. bus_times: Lund\ndone", '1. bus_times(town="Lund")\n', '1. bus_times(town="Lund", hour=8)\nreturn $1'

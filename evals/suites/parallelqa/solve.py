@@ -18,8 +18,8 @@ from ....steps import Limits, Plan
 from ....tools.registry import Registry
 from ...case import Case, Output
 from ...recorder import Recorder
-from ...runs import apart, told
-from ...suite import Means, Solver
+from ...runs import ModelCalls, apart, told
+from ...suite import Means, OpenSolver, Solver
 from .plans import SPECS, TOOLS
 from .search import latency, total, waiting
 
@@ -57,11 +57,16 @@ class Work(Frozen):
     """Seconds that its searches would take one after the other."""
     critical: float = 0.0
     """Seconds that they would take when each begins as soon as it can."""
+    model_calls: int = 0
+    """Calls of the model that an agent made."""
 
     @classmethod
     def of(cls, plan: Plan | None, *, kind: Literal["plan", "run"]) -> Self:
         """Account for the searches of ``plan``; None when there is none."""
-        return cls(kind=kind, plan=plan, **(waiting(plan) if plan is not None else {}))
+        if plan is None:
+            return cls(kind=kind)
+        waits = waiting(plan)
+        return cls(kind=kind, plan=plan, sequential=waits["sequential"], critical=waits["critical"])
 
 
 def _recorder(means: Means, seed: int) -> Recorder:
@@ -97,19 +102,28 @@ async def open_planner(means: Means) -> AsyncIterator[Solver]:
     yield solve
 
 
-@asynccontextmanager
-async def open_agent(means: Means) -> AsyncIterator[Solver]:
-    """The agent with ``TOOLS`` and nothing else; what one question taught does not help with the next."""
-    from ....agents.agent import Agent
+def agent_with(planner: str) -> OpenSolver:
+    """Return the opener of an agent with ``TOOLS`` and nothing else that plans by ``planner``.
 
-    async def solve(case: Case, *, seed: int) -> Output:
-        model = _recorder(means, seed)
-        with apart(means.settings.model_copy(update={"tools": ()})) as settings:
-            async with Agent(list(TOOLS.values()), settings=settings, model=model, builtin=False) as agent:
-                result = await agent.run(str(case.input), limits=Limits(deadline=SECONDS))
-        return told(result, value=Work.of(result.plan, kind="run").model_dump(mode="json"))
+    What one question taught does not help with the next.
+    """
 
-    yield solve
+    @asynccontextmanager
+    async def open_agent(means: Means) -> AsyncIterator[Solver]:
+        from ....agents.agent import Agent
+
+        async def solve(case: Case, *, seed: int) -> Output:
+            model, calls = _recorder(means, seed), ModelCalls()
+            with apart(means.settings.model_copy(update={"tools": (), "planner": planner})) as settings:
+                tools = list(TOOLS.values())
+                async with Agent(tools, settings=settings, model=model, sinks=[calls], builtin=False) as agent:
+                    result = await agent.run(str(case.input), limits=Limits(deadline=SECONDS))
+            work = Work.of(result.plan, kind="run").model_copy(update={"model_calls": calls.count})
+            return told(result, value=work.model_dump(mode="json"))
+
+        yield solve
+
+    return open_agent
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from . import answers, oracle, plans
 from .facts import SUBJECTS
 from .label import Label, parse
 from .labels import LABELS
-from .solve import SECONDS, Work, open_agent, open_planner, open_sequential
+from .solve import SECONDS, Work, agent_with, open_planner, open_sequential
 
 SOURCE = DataSource(
     name="llmcompiler",
@@ -123,7 +123,8 @@ SUITE = Suite(
     scorer=score,
     solvers={
         "planner": SolverInfo(open_planner, "plans only: are the searches, the flow and the arithmetic right?"),
-        "agent": SolverInfo(open_agent, "answers of the agent with a recorded search and the calculator"),
+        "agent": SolverInfo(agent_with("dag"), "answers of the agent with a recorded search and the calculator"),
+        "react": SolverInfo(agent_with("react"), "the same, deciding on one call at a time"),
         "sequential": SolverInfo(open_sequential, "answers of the model alone, one call at a time"),
     },
     solver="planner",
@@ -134,6 +135,6 @@ SUITE = Suite(
         "The search is recorded and gives the figure beside the prose: finding the page and reading it are not tested. "
         "The facts are those that the published answers were computed with; figures of live Wikipedia runs do not "
         "compare. Seconds of searches are counted, not waited for. The planner's figure is one of plans, those of "
-        "agent and sequential are of answers: compare like with like."
+        "agent, react and sequential are of answers: compare like with like."
     ),
 )
