@@ -42,7 +42,7 @@ $(BIN)/python:
 		$(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python .venv/bin/python install pip; }
 
 $(READY): $(BIN)/python pyproject.toml constraints.txt
-	$(call patiently,Installing packages into .venv,$(BIN)/python -m pip install --disable-pip-version-check -e '.[engine$(,)dev]' -c constraints.txt)
+	$(call patiently,Installing packages into .venv,$(BIN)/python -m pip install --disable-pip-version-check -e '.[engine$(,)serve$(,)dev]' -c constraints.txt)
 	@touch $@
 
 $(TYPES):

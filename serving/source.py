@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import TypeVar
@@ -52,6 +52,11 @@ class LocalSource:
         Cancelling stops a download (what came is kept); an engine that is being loaded goes on. Raises
         UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable.
         """
+        info, connection = await self.connect(name)
+        return LocalModel(info, connection, emit=self._emit)
+
+    async def connect(self, name: str) -> tuple[ModelInfo, Callable[[bool], Awaitable[Running]]]:
+        """As ``open``, but return the model's info and what finds its engine for every request."""
         entry = find(name)
         if entry.kind != "generate":
             raise UnknownName("model that answers", name, [info.name for info in self.infos()])
@@ -64,8 +69,7 @@ class LocalSource:
         spec = supervise.spec_of(name, path, entry.context, self._settings)
         connection = _Connection(self, spec)
         engine = await connection(True)
-        info = entry.info.model_copy(update={"context": min(entry.context, engine.context)})
-        return LocalModel(info, connection, emit=self._emit)
+        return entry.info.model_copy(update={"context": min(entry.context, engine.context)}), connection
 
     async def start(self, spec: EngineSpec) -> Running:
         """Return the engine of ``spec``, warm or started, with signs of life. Raises ModelUnavailable."""
