@@ -144,8 +144,9 @@ class Fault(Frozen):
 
 
 class Faulty(Frozen):
-    """The body of every answer that is an error."""
+    """The body of every answer that is an error; ``type`` is for clients of ``/v1/messages``."""
 
+    type: Literal["error"] = "error"
     error: Fault
 
 

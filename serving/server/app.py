@@ -25,14 +25,20 @@ from .embeddings import EmbeddingDesk
 from .events import fault_of, headers_of, status_of
 from .generation import Generation, Job, Rooms
 from .hall import Hall
+from .message_models import MessageRequest
 from .metrics import Metrics
 from .openapi import document
 from .pool import Pool
+from .response_models import ResponseRequest
+from .responses import ResponseJob
+from .talk import MessageJob
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 JOBS: Mapping[str, tuple[type[Frozen], Callable[[Any], Job]]] = {
     "/v1/chat/completions": (ChatRequest, ChatJob),
     "/v1/completions": (CompletionRequest, CompletionJob),
+    "/v1/responses": (ResponseRequest, ResponseJob),
+    "/v1/messages": (MessageRequest, MessageJob),
 }
 """Paths that generate: what is asked, and what answers it."""
 

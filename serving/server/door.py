@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import json
 from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar
 
@@ -89,11 +88,7 @@ async def read(request: Request, kind: type[T], most: int) -> T:
             raise _too_large(most)
         parts.append(part)
     try:
-        value = json.loads(b"".join(parts))
-    except (ValueError, RecursionError) as error:
-        raise RequestRefused(f"the body is not JSON: {error}; correct it.") from None
-    try:
-        return kind.model_validate(value)
+        return kind.model_validate_json(b"".join(parts), strict=True)
     except ValidationError as error:
         raise _invalid(error) from None
 
@@ -108,6 +103,8 @@ def _invalid(error: ValidationError) -> RequestRefused:
     item = max(error.errors(include_url=False), key=lambda found: len(found["loc"]))
     where = ".".join(str(part) for part in item["loc"]) or "body"
     param = str(item["loc"][0]) if item["loc"] else ""
+    if item["type"] == "json_invalid":
+        return RequestRefused(f"the body is not JSON: {item['msg'].partition(': ')[2]}; correct it.")
     if item["type"] == "extra_forbidden":
         return RequestRefused(f"{where!r} is not offered; leave it out.", param=param)
     given = "" if item["type"] == "missing" else f" (given {str(item['input'])[:80]!r})"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 from pydantic.json_schema import models_json_schema
 
 from ...messages import Frozen
 from .answers import ChatCompletion, Embeddings, Faulty, Health, ModelList, ModelRow, TextCompletion
 from .asked import EmbeddingRequest
+from .message_models import MessageBody
+from .response_models import ResponseBody
 
 ANSWERS: Mapping[str, type[Frozen]] = {
     "/v1/chat/completions": ChatCompletion,
     "/v1/completions": TextCompletion,
+    "/v1/responses": ResponseBody,
+    "/v1/messages": MessageBody,
 }
 _REF = "#/components/schemas/{model}"
 _FAULTS = {
@@ -33,14 +37,17 @@ _FAULTS = {
 
 def document(jobs: Mapping[str, tuple[type[Frozen], Any]]) -> dict[str, Any]:
     """Return the document; ``jobs`` are the paths that generate, with what they are asked."""
-    asked = {**{path: kind for path, (kind, _) in jobs.items()}, "/v1/embeddings": EmbeddingRequest}
-    answers = {**ANSWERS, "/v1/embeddings": Embeddings}
-    shown = [ModelList, ModelRow, Health, Faulty]
-    kinds = [
+    asked: dict[str, type[Frozen]] = {
+        **{path: kind for path, (kind, _) in jobs.items()},
+        "/v1/embeddings": EmbeddingRequest,
+    }
+    answers: dict[str, type[Frozen]] = {**ANSWERS, "/v1/embeddings": Embeddings}
+    shown: list[type[Frozen]] = [ModelList, ModelRow, Health, Faulty]
+    kinds: list[tuple[type[Frozen], Literal["validation", "serialization"]]] = [
         *((kind, "validation") for kind in asked.values()),
-        *((kind, "serialization") for kind in answers.values()),
+        *((kind, "serialization") for kind in [*answers.values(), *shown]),
     ]
-    refs, schemas = models_json_schema([*kinds, *((kind, "serialization") for kind in shown)], ref_template=_REF)  # type: ignore[arg-type]
+    refs, schemas = models_json_schema(kinds, ref_template=_REF)
     paths: dict[str, Any] = {
         path: {"post": _post(kind, refs, answers[path], streams=path in jobs)} for path, kind in asked.items()
     }
