@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -51,6 +52,8 @@ def serve(
         out.result_json({"url": url, "key": bool(key), "models": names})
     else:
         out.result(f"serving {', '.join(names)} on {url}/v1")
+    # Whoever started it in the background waits for this line.
+    sys.stdout.flush()
     out.note(example(url, names[0], key=bool(key)))
     server.serve(settings, listener, key=key)
     return 0

@@ -92,7 +92,7 @@ class _Plain:
     async def embeddings(self, request: Request) -> Response:
         asked = await read(request, EmbeddingRequest, self._most)
         async with self._rooms.hall.place():
-            return _json(await self._desk.answer(asked))
+            return _json(await self._desk.answer(asked, request.is_disconnected))
 
     async def models(self, request: Request) -> Response:
         return _json(ModelList(data=(*self._rooms.pool.rows(), self._desk.row())))

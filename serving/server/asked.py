@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from ...messages import Frozen
 
+
+def _refuse(value: bool) -> bool:
+    if value:
+        raise ValueError("is not offered; leave it out")
+    return value
+
+
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+No = Annotated[bool, AfterValidator(_refuse), Field(json_schema_extra={"const": False})]
+"""A field that is known and not offered: false says the same as leaving it out."""
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Stop = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=16)]
@@ -172,9 +181,9 @@ class CompletionRequest(Sampling):
     )
     """Text, token numbers, or several of either."""
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    echo: Literal[False] | None = None
+    echo: No | None = None
     """Not offered."""
-    best_of: Literal[1] | None = None
+    best_of: Annotated[int, Field(ge=1, le=1)] | None = None
     """Not offered."""
     suffix: None = None
     """Not offered."""

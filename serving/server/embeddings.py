@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Awaitable, Callable
 
 import anyio.to_thread
 
@@ -15,6 +16,8 @@ from .answers import EmbeddingRow, Embeddings, EmbeddingUsage, ModelRow
 from .asked import EmbeddingRequest
 
 SIZE = 384
+SLICE = 16
+"""Texts between two looks at whether the client is still there."""
 
 
 class EmbeddingDesk:
@@ -27,8 +30,11 @@ class EmbeddingDesk:
         self._one = anyio.CapacityLimiter(1)
         self._used = False
 
-    async def answer(self, asked: EmbeddingRequest) -> Embeddings:
-        """Return one vector per text. Raises UnknownName, RequestRefused, ModelUnavailable, ModelFileBad."""
+    async def answer(self, asked: EmbeddingRequest, gone: Callable[[], Awaitable[bool]]) -> Embeddings:
+        """Return one vector per text; ends early when ``gone`` says that nobody waits any more.
+
+        Raises UnknownName, RequestRefused, ModelUnavailable, ModelFileBad.
+        """
         if asked.model not in ("", NAME):
             raise UnknownName("embedding model", asked.model, [NAME])
         if asked.dimensions not in (None, SIZE):
@@ -36,8 +42,16 @@ class EmbeddingDesk:
                 f"dimensions={asked.dimensions} is not offered; {NAME!r} has {SIZE}, leave it out.", param="dimensions"
             )
         texts = [asked.input] if isinstance(asked.input, str) else list(asked.input)
-        vectors, tokens = await anyio.to_thread.run_sync(self._embedder.embed_counted, texts, limiter=self._one)
-        self._used = True
+        vectors: list[list[float]] = []
+        tokens = 0
+        for begin in range(0, len(texts), SLICE):
+            some = texts[begin : begin + SLICE]
+            found, count = await anyio.to_thread.run_sync(self._embedder.embed_counted, some, limiter=self._one)
+            self._used = True
+            vectors += found
+            tokens += count
+            if await gone():
+                raise RequestRefused("the client has left.", status=499)
         rows = [
             EmbeddingRow(index=index, embedding=_packed(vector) if asked.encoding_format == "base64" else vector)
             for index, vector in enumerate(vectors)

@@ -142,7 +142,9 @@ class Pool:
 
     async def _make_room(self, name: str) -> None:
         """Evict until ``name`` fits the budget beside the rest."""
-        needs = self._known.get(name) or int(find(name).bytes * FACTOR) + BASE
+        entry = find(name)
+        weights = entry.path.stat().st_size if entry.path is not None else entry.bytes
+        needs = self._known.get(name) or int(weights * FACTOR) + BASE
         if needs > self._budget:
             raise ModelUnavailable(
                 f"model {name!r} needs about {needs // MIB} MiB, and engines may have {self._budget // MIB} MiB; "

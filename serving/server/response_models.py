@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from ...messages import Frozen
-from .asked import Count, ToolName
+from .asked import Count, No, ToolName
 
 
 class InputPart(Frozen):
@@ -106,7 +106,7 @@ class ResponseRequest(Frozen):
     tool_choice: Literal["none", "auto", "required"] | NamedFunctionTool | None = None
     parallel_tool_calls: bool | None = None
     text: TextSettings | None = None
-    background: Literal[False] | None = None
+    background: No | None = None
     """Not offered."""
     previous_response_id: None = None
     """Not offered: nothing is stored."""

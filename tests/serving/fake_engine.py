@@ -111,6 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
         return
 
     def do_GET(self) -> None:
+        if self.path == "/slots":
+            self._json([{"is_processing": self.fake.running > 0}])
+            return
         self._json({"object": "list", "data": [{"id": "inner", "owned_by": self.fake.owner}]})
 
     def do_POST(self) -> None:
@@ -139,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         if drop:
             self._drop()
             return
-        text = str(body.get("prompt") or "".join(str(m["content"]) for m in body["messages"]))
+        text = str(body.get("prompt", "")) + "".join(str(m["content"]) for m in body.get("messages", ()))
         prompt = len(text.split())
         if prompt > self.fake.context:
             message = f"request ({prompt} tokens) exceeds the available context size"
@@ -192,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(2)
 
-    def _json(self, value: dict[str, Any], status: int = 200) -> None:
+    def _json(self, value: Any, status: int = 200) -> None:
         data = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
