@@ -26,7 +26,9 @@ NEEDS = ("aiohttp", "prometheus_client", "starlette", "uvicorn")
 def serve(
     options: Options,
     host: Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option("--port", "-p", help="Port; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = None,
     api_key: Annotated[
         str, typer.Option("--api-key", metavar="KEY", help="Key that clients send; better in SHUNTYARD_API_KEY.")
     ] = "",

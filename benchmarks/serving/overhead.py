@@ -13,11 +13,11 @@ from typing import Any
 import anyio
 import httpx
 
-from .places import Place, engine_of, server_before
+from .places import Place, engine_of, relay_before, server_before
 
 BARS = {"wall": 0.05, "cpu_ms_per_request": 2.0, "cpu_us_per_token": 50.0}
 """Most that our server may add: a share of the wall time, and CPU of its process."""
-GRAMMAR = "root ::= [0-9 ]{2000}"
+GRAMMAR = "root ::= [0-9]{500}"
 """Keeps a model talking until its limit, so that both answers have as many tokens."""
 
 
@@ -41,18 +41,20 @@ async def run(
     """Return, for 1 and 8 clients, the wall ratio and the CPU of our process per request and per streamed token.
 
     In each of ``rounds`` every client sends ``requests`` of ``tokens`` to the engine's own server, then to ours; the
-    median of the rounds' ratios counts. CPU per token is the slope between answers of one token and of ``tokens``.
+    median of the rounds' ratios counts. CPU per token is the slope between answers of one token and of ``tokens``;
+    ``floor_us_per_token`` is what a relay costs that looks at nothing.
     ``leak`` requests of one token follow (10,000 is the bar), with the growth of memory and of open files.
     """
     told = say or (lambda text: None)
     with ExitStack() as stack:
         engine = stack.enter_context(engine_of(model))
         ours = stack.enter_context(server_before(engine))
-        await _load(ours, 1, 1, 1)
-        await _load(engine, 1, 1, 1)
+        relay = stack.enter_context(relay_before(engine))
+        for place in (engine, ours, relay):
+            await _load(place, 1, 1, 1)
         found: dict[str, Any] = {"model": model, "tokens": tokens, "clients": {}}
         for clients in (1, 8):
-            found["clients"][clients] = await _measure(engine, ours, (clients, requests, tokens, rounds))
+            found["clients"][clients] = await _measure((engine, ours, relay), (clients, requests, tokens, rounds))
             told(f"{clients} clients: {found['clients'][clients]}")
         if leak:
             found["leak"] = await _leak(ours, leak)
@@ -70,26 +72,30 @@ def describe(result: dict[str, Any]) -> str:
             lines.append(
                 f"{clients} clients  {name:20} {value:>9.3f} {sign} {bar:g}{'' if value <= bar else '  MISSED'}"
             )
+        lines.append(f"{clients} clients  {'relay, us per token':20} {row['floor_us_per_token']:>9.3f}")
     if "leak" in result:
         lines += ["", "  ".join(f"{name} {value}" for name, value in result["leak"].items())]
     return "\n".join(lines)
 
 
-async def _measure(engine: Place, ours: Place, size: tuple[int, int, int, int]) -> dict[str, Any]:
+async def _measure(places: tuple[Place, Place, Place], size: tuple[int, int, int, int]) -> dict[str, Any]:
+    engine, ours, relay = places
     clients, requests, tokens, rounds = size
-    walls, short, long = [], [], []
+    walls, short, long, floor = [], [], [], []
     for _ in range(rounds):
         bare = await _load(engine, clients, requests, tokens)
         served = await _load(ours, clients, requests, tokens)
         walls.append(served.wall / bare.wall)
         long.append(served.cpu)
         short.append((await _load(ours, clients, requests, 1)).cpu)
+        floor.append((await _load(relay, clients, requests, tokens)).cpu)
     count = clients * requests
     per_token = (statistics.median(long) - statistics.median(short)) / count / (tokens - 1)
     return {
         "wall": round(statistics.median(walls) - 1, 4),
         "wall_rounds": [round(ratio - 1, 4) for ratio in walls],
         "cpu_us_per_token": round(per_token * 1e6, 1),
+        "floor_us_per_token": round(statistics.median(floor) / count / tokens * 1e6, 1),
         "cpu_ms_per_request": round((statistics.median(short) / count - per_token) * 1e3, 3),
     }
 

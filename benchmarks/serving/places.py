@@ -66,6 +66,16 @@ def engine_of(model: str) -> Iterator[Place]:
 
 
 @contextmanager
+def relay_before(engine: Place) -> Iterator[Place]:
+    """A program that only hands bytes on to ``engine``: the floor."""
+    port = engine.url.rpartition(":")[2]
+    with _process([sys.executable, "-P", "-m", "shuntyard.benchmarks.serving.relay", port]) as process:
+        assert process.stdout is not None
+        url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+        yield Place(url, engine.model, process.pid, engine.headers)
+
+
+@contextmanager
 def server_before(engine: Place) -> Iterator[Place]:
     """Our server in front of ``engine``. Raises ModelUnavailable when it does not start."""
     environment = dict(os.environ)
