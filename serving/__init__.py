@@ -10,6 +10,7 @@ from ..plugins import lazy
 
 if TYPE_CHECKING:
     from .embed import MiniLmEmbedder
+    from .engines import Capabilities, Engine
     from .fetch import Listed, ensure, installed, list_models, pull, remove, show, verify
     from .local import LocalModel
     from .registry import MODELS, LocalEntry, find
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "Capabilities",
+    "Engine",
     "Listed",
     "LocalEntry",
     "LocalModel",
@@ -42,6 +45,8 @@ __getattr__ = lazy(
     __name__,
     {
         "MODELS": ".registry",
+        "Capabilities": ".engines",
+        "Engine": ".engines",
         "Listed": ".fetch",
         "LocalEntry": ".registry",
         "LocalModel": ".local",
