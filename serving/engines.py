@@ -31,7 +31,7 @@ class Capabilities(Frozen):
     grammar: bool = False
     """Takes GBNF and llguidance grammars, which is what enforces schemas and tool choice where it does not."""
     render: bool = False
-    """Applies the chat template without generating."""
+    """Applies the chat template, and counts tokens, without generating."""
     logprobs: bool = True
     logit_bias: bool = True
     samplers: bool = False
@@ -87,6 +87,9 @@ class Engine(Protocol):
 
     async def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
         """Return the prompt that the model's template makes. Raises as ``stream``."""
+
+    async def tokens(self, prompt: str) -> int:
+        """Return how many tokens ``prompt`` has. Raises as ``stream``."""
 
     async def close(self) -> None:
         """Let go of connections; the process behind it goes on."""

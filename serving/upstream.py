@@ -83,14 +83,23 @@ class HttpEngine:
 
     async def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
         """Return the prompt that the model's template makes."""
-        data = json.dumps({"messages": messages, **({"tools": tools} if tools else {})}).encode()
+        found = await self._ask("/apply-template", {"messages": messages, **({"tools": tools} if tools else {})})
+        return str(found["prompt"])
+
+    async def tokens(self, prompt: str) -> int:
+        """Return how many tokens ``prompt`` has."""
+        found = await self._ask("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})
+        return len(found["tokens"])
+
+    async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        data = json.dumps(body).encode()
         for known in (True, False):
             try:
-                async with self._post(await self._where(not known), "/apply-template", data) as response:
-                    body = await response.read()
+                async with self._post(await self._where(not known), path, data) as response:
+                    answer = await response.read()
                     if response.status != 200:
-                        raise refusal(self._name, response.status, body[:4000])
-                    return str(json.loads(body)["prompt"])
+                        raise refusal(self._name, response.status, answer[:4000])
+                    return dict(json.loads(answer))
             except _BROKEN as error:
                 if not known:
                     raise self._gone(error) from None

@@ -15,7 +15,7 @@ class End(asyncio.Protocol):
 
     def __init__(self) -> None:
         """Not yet joined to another."""
-        self.transport: asyncio.Transport | None = None
+        self.transport: asyncio.WriteTransport | None = None
         self.other: End | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

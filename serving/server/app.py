@@ -25,13 +25,13 @@ from .embeddings import EmbeddingDesk
 from .events import fault_of, headers_of, status_of
 from .generation import Generation, Job, Rooms
 from .hall import Hall
-from .message_models import MessageRequest
+from .message_models import CountRequest, MessageRequest
 from .metrics import Metrics
 from .openapi import document
 from .pool import Pool
 from .response_models import ResponseRequest
 from .responses import ResponseJob
-from .talk import MessageJob
+from .talk import MessageJob, count
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 JOBS: Mapping[str, tuple[type[Frozen], Callable[[Any], Job]]] = {
@@ -62,6 +62,7 @@ def build(settings: Settings, *, key: str = "", choose: Callable[[Job], str] | N
     routes = [
         *(Route(path, _generating(rooms, *job, most), methods=["POST"]) for path, job in JOBS.items()),
         Route("/v1/embeddings", plain.embeddings, methods=["POST"]),
+        Route("/v1/messages/count_tokens", plain.count, methods=["POST"]),
         Route("/v1/models", plain.models),
         Route("/v1/models/{name:path}", plain.model),
         Route("/health", plain.health),
@@ -93,6 +94,14 @@ class _Plain:
         asked = await read(request, EmbeddingRequest, self._most)
         async with self._rooms.hall.place():
             return _json(await self._desk.answer(asked, request.is_disconnected))
+
+    async def count(self, request: Request) -> Response:
+        asked = await read(request, CountRequest, self._most)
+        async with (
+            self._rooms.hall.place(),
+            self._rooms.pool.using(asked.model or self._rooms.pool.default()) as engine,
+        ):
+            return _json(await count(engine, asked))
 
     async def models(self, request: Request) -> Response:
         return _json(ModelList(data=(*self._rooms.pool.rows(), self._desk.row())))

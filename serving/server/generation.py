@@ -76,7 +76,6 @@ class Generation(Response):
         # The task group is the client's presence; an answer that is done ends it too.
         async with anyio.create_task_group() as group:
             group.start_soon(self._presence, receive, group.cancel_scope)
-            group.start_soon(self._reading, group.cancel_scope)
             try:
                 await self._answer(send)
             finally:
@@ -145,16 +144,14 @@ class Generation(Response):
         self._sending = 0.0
 
     async def _presence(self, receive: Callable[[], Any], scope: anyio.CancelScope) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if not self._done:
+        """End all of it when the client has left or has not read for too long."""
+        stall = self._rooms.stall
+        here = True
+        while here:
+            with anyio.move_on_after(stall / 4):
+                here = (await receive())["type"] != "http.disconnect"
+            if self._sending and time.monotonic() - self._sending > stall:
+                here = False
+        if not self._done or self._sending:
             self._status = LEFT
             scope.cancel()
-
-    async def _reading(self, scope: anyio.CancelScope) -> None:
-        stall = self._rooms.stall
-        while True:
-            await anyio.sleep(stall / 4)
-            if self._sending and time.monotonic() - self._sending > stall:
-                self._status = LEFT
-                scope.cancel()

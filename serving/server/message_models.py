@@ -78,25 +78,36 @@ class ThinkingOff(Frozen):
     type: Literal["disabled"]
 
 
-class MessageRequest(Frozen):
-    """``POST /v1/messages``."""
+class CountRequest(Frozen):
+    """``POST /v1/messages/count_tokens``."""
 
     model: Annotated[str, Field(max_length=1000)] = ""
     """A name from ``/v1/models``; empty takes the server's default."""
     messages: Annotated[tuple[Turn, ...], Field(min_length=1)]
-    max_tokens: Count
     system: str | tuple[TextBlock, ...] | None = None
+    tools: tuple[MessageTool, ...] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: ThinkingOff | None = None
+
+
+class MessageRequest(CountRequest):
+    """``POST /v1/messages``."""
+
+    max_tokens: Count
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     stop_sequences: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=16)] | None = None
     stream: bool = False
-    tools: tuple[MessageTool, ...] | None = None
-    tool_choice: ToolChoice | None = None
-    thinking: ThinkingOff | None = None
     metadata: dict[str, str | None] | None = None
     """Taken and ignored, as is the field below."""
     service_tier: str | None = None
+
+
+class Counted(Frozen):
+    """Tokens of a prompt."""
+
+    input_tokens: int
 
 
 class MessageUsage(Frozen):

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from ...messages import Frozen
 from .answers import ChatCompletion, Embeddings, Faulty, Health, ModelList, ModelRow, TextCompletion
 from .asked import EmbeddingRequest
-from .message_models import MessageBody
+from .message_models import Counted, CountRequest, MessageBody
 from .response_models import ResponseBody
 
 ANSWERS: Mapping[str, type[Frozen]] = {
@@ -20,6 +20,7 @@ ANSWERS: Mapping[str, type[Frozen]] = {
     "/v1/responses": ResponseBody,
     "/v1/messages": MessageBody,
 }
+COUNT = "/v1/messages/count_tokens"
 _REF = "#/components/schemas/{model}"
 _FAULTS = {
     "400": "The request cannot be taken as it stands; the message names the field",
@@ -40,8 +41,9 @@ def document(jobs: Mapping[str, tuple[type[Frozen], Any]]) -> dict[str, Any]:
     asked: dict[str, type[Frozen]] = {
         **{path: kind for path, (kind, _) in jobs.items()},
         "/v1/embeddings": EmbeddingRequest,
+        COUNT: CountRequest,
     }
-    answers: dict[str, type[Frozen]] = {**ANSWERS, "/v1/embeddings": Embeddings}
+    answers: dict[str, type[Frozen]] = {**ANSWERS, "/v1/embeddings": Embeddings, COUNT: Counted}
     shown: list[type[Frozen]] = [ModelList, ModelRow, Health, Faulty]
     kinds: list[tuple[type[Frozen], Literal["validation", "serialization"]]] = [
         *((kind, "validation") for kind in asked.values()),

@@ -94,6 +94,8 @@ def server_of(settings: Settings, *, key: str = "", choose: Callable[[Job], str]
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Nobody's word is taken for where a request comes from.
+        proxy_headers=False,
         # Zero would mean: for ever.
         timeout_graceful_shutdown=max(1, round(settings.serve.drain)),
         timeout_keep_alive=60,

@@ -13,6 +13,8 @@ from .chat import new_id
 from .events import fault_of, named
 from .generate import Meter
 from .message_models import (
+    Counted,
+    CountRequest,
     MessageBody,
     MessageRequest,
     MessageUsage,
@@ -21,6 +23,7 @@ from .message_models import (
     ToolUse,
     Turn,
 )
+from .offers import said, tools
 from .turns import Piece, chat_of, pieces, texts_of
 
 _REASONS: dict[str, Literal["end_turn", "max_tokens", "tool_use"]] = {"length": "max_tokens", "tool_calls": "tool_use"}
@@ -33,7 +36,7 @@ class MessageJob:
 
     def __init__(self, asked: MessageRequest) -> None:
         """Raises RequestRefused for what cannot be put as a chat."""
-        self._chat = chat_of(_chat_values(asked))
+        self._chat = chat_of({**_conversation(asked), **_sampling(asked)})
         self.model = asked.model
         self.stream = asked.stream
 
@@ -76,6 +79,16 @@ class MessageJob:
     def fault(error: Exception) -> bytes:
         """The event that ends a stream which failed."""
         return named("error", fault_of(error).model_dump())
+
+
+async def count(engine: Engine, asked: CountRequest) -> Counted:
+    """Return the tokens of the prompt as the engine will read it. Raises RequestRefused where it cannot count."""
+    if not engine.capabilities.render:
+        raise RequestRefused(
+            f"tokens cannot be counted by the engine of {engine.name!r}; send the message.", param="model"
+        )
+    chat = chat_of(_conversation(asked))
+    return Counted(input_tokens=await engine.tokens(await engine.render(said(chat), tools(chat))))
 
 
 def _body(
@@ -136,7 +149,18 @@ def _stop(index: int) -> bytes:
     return named("content_block_stop", {"type": "content_block_stop", "index": index})
 
 
-def _chat_values(asked: MessageRequest) -> dict[str, Any]:
+def _sampling(asked: MessageRequest) -> dict[str, Any]:
+    return {
+        "stream": asked.stream,
+        "max_tokens": asked.max_tokens,
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "top_k": asked.top_k,
+        "stop": asked.stop_sequences or None,
+    }
+
+
+def _conversation(asked: CountRequest) -> dict[str, Any]:
     system = texts_of(asked.system)
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     for turn in asked.messages:
@@ -148,7 +172,7 @@ def _chat_values(asked: MessageRequest) -> dict[str, Any]:
             raise RequestRefused("tool_choice of type 'tool' has no 'name'; add it.", param="tool_choice")
         named_tool = {"type": "function", "function": {"name": choice.name}}
         chosen = {"any": "required", "tool": named_tool}.get(choice.type, choice.type)
-    tools: list[dict[str, Any]] = [
+    offered: list[dict[str, Any]] = [
         {
             "type": "function",
             "function": {"name": tool.name, "description": tool.description, "parameters": tool.input_schema},
@@ -158,14 +182,8 @@ def _chat_values(asked: MessageRequest) -> dict[str, Any]:
     return {
         "model": asked.model,
         "messages": messages,
-        "stream": asked.stream,
-        "max_tokens": asked.max_tokens,
-        "temperature": asked.temperature,
-        "top_p": asked.top_p,
-        "top_k": asked.top_k,
-        "stop": asked.stop_sequences or None,
-        "tools": tools or None,
-        "tool_choice": chosen if tools or chosen not in ("auto", "none") else None,
+        "tools": offered or None,
+        "tool_choice": chosen if offered or chosen not in ("auto", "none") else None,
         "parallel_tool_calls": False if choice is not None and choice.disable_parallel_tool_use else None,
     }
 
@@ -185,6 +203,6 @@ def _said(turn: Turn) -> list[dict[str, Any]]:
     ]
     texts = [block.text for block in turn.content if isinstance(block, TextBlock)]
     if texts or calls:
-        said: dict[str, Any] = {"role": turn.role, "content": "".join(texts)}
-        results.append({**said, "tool_calls": calls} if calls else said)
+        turned: dict[str, Any] = {"role": turn.role, "content": "".join(texts)}
+        results.append({**turned, "tool_calls": calls} if calls else turned)
     return results

@@ -124,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
             shown = json.dumps(body.get("tools", "")) if fake.shows_tools else ""
             self._json({"prompt": shown + prompt})
             return
+        if self.path == "/tokenize":
+            self._json({"tokens": list(range(len(body["content"].split())))})
+            return
         with fake.lock:
             fake.calls.append(body)
             drop = fake.drop_before > 0

@@ -136,6 +136,8 @@ def test_messages(http: httpx.Client, engine: FakeEngine) -> None:
         "message_stop",
     ]  # fmt: skip
     assert all(value["type"] == name for name, value in found)
+    counted = http.post("/v1/messages/count_tokens", json={"messages": HELLO, "system": "Be brief."})
+    assert counted.json() == {"input_tokens": 5}
     missing = http.post("/v1/messages", json={"messages": HELLO}).json()
     assert missing["type"] == "error" and missing["error"]["param"] == "max_tokens"
 
