@@ -31,11 +31,11 @@ async def chat_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> Async
     texts: dict[int, list[str]] = {}
     async with aclosing(_source(engine, asked, meter)) as chunks:
         async for chunk in chunks:
-            choices = chunk["choices"]
+            choices = chunk.get("choices")
             if not choices:
                 continue
             for choice in choices:
-                index, delta = choice["index"], choice["delta"]
+                index, delta = choice.setdefault("index", 0), choice.setdefault("delta", {})
                 if index not in texts:
                     texts[index] = []
                     delta["role"] = "assistant"
@@ -43,7 +43,7 @@ async def chat_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> Async
                     del delta["role"]
                 if schema is not None:
                     texts[index].append(delta.get("content") or "")
-                    if choice["finish_reason"] == "stop":
+                    if choice.get("finish_reason") == "stop":
                         conforms("".join(texts[index]), schema, engine.name)
             yield choices
 

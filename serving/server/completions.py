@@ -64,8 +64,8 @@ class CompletionJob:
             offset: dict[int, int] = {}
             async with aclosing(generate(engine, call, meter)) as chunks:
                 async for chunk in chunks:
-                    for choice in chunk["choices"]:
-                        index = number * self._asked.n + choice["index"]
+                    for choice in chunk.get("choices") or ():
+                        index = number * self._asked.n + choice.get("index", 0)
                         text = choice.get("text") or ""
                         begin = offset.get(index, 0)
                         offset[index] = begin + len(text)

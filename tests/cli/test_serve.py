@@ -10,6 +10,9 @@ import pytest
 from cli_parts import Call
 from servers import ScriptedServer
 
+from shuntyard.errors import SettingsInvalid
+from shuntyard.settings import ServeSettings, load
+
 
 def test_help_and_wrong_settings(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHUNTYARD_API_KEY", raising=False)
@@ -59,3 +62,13 @@ def test_it_says_where_it_is_and_ends_when_told(folder: Path) -> None:
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=20) in (0, -signal.SIGTERM)
             assert "Traceback" not in process.stderr.read()
+
+
+def test_settings_of_the_server_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "shuntyard.toml").write_text("[serve]\nport = 9000\nqueue = 3\n")
+    assert load().serve == ServeSettings(port=9000, queue=3)
+    monkeypatch.setenv("SHUNTYARD_SERVE", "{port = 9001, models = ['a']}")
+    assert load().serve == ServeSettings(port=9001, models=("a",))
+    monkeypatch.setenv("SHUNTYARD_SERVE", "port")
+    with pytest.raises(SettingsInvalid, match="TOML value"):
+        load()

@@ -132,7 +132,7 @@ def test_what_is_not_offered_is_named(client: httpx.Client, change: dict[str, An
     assert says in error["message"]
 
 
-def test__what_the_engine_lacks_is_named(engine: FakeEngine) -> None:
+def test_what_the_engine_lacks_is_named(engine: FakeEngine) -> None:
     engine.owner = "library"
     with served(engine.settings()) as client:
         for change in ({"logprobs": True}, {"top_k": 3}, {"grammar": "root ::= x"}, {"logit_bias": {"3": 1}}):

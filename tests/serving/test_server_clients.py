@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -61,7 +62,7 @@ def test_openai_chat(client: openai.OpenAI) -> None:
     assert client.models.retrieve("fake").owned_by == "remote"
 
 
-def test__openai_tools_and_completions(client: openai.OpenAI, engine: FakeEngine) -> None:
+def test_openai_tools_and_completions(client: openai.OpenAI, engine: FakeEngine) -> None:
     text = client.completions.create(model="fake", prompt="Once", max_tokens=2)
     assert text.choices[0].text == "Hello there" and text.choices[0].finish_reason == "length"
     engine.words = CALL
@@ -176,7 +177,7 @@ def test_litellm(http: httpx.Client) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test__the_document_tells_the_truth(engine: FakeEngine) -> None:
+def test_the_document_tells_the_truth(engine: FakeEngine, tmp_path: Path) -> None:
     schemathesis = pytest.importorskip("schemathesis", reason="pip install schemathesis to hold the document to it")
     assert schemathesis.__version__
     engine.words = ["{}"]
@@ -189,5 +190,5 @@ def test__the_document_tells_the_truth(engine: FakeEngine) -> None:
             # It would have thousands of texts embedded for real.
             "--exclude-path", "/v1/embeddings",
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
