@@ -14,7 +14,7 @@ TIMES ?= 5
 BIN := .venv/bin
 READY := .venv/.ready
 RAY := .venv/.ray
-EXTRAS := engine,dev
+EXTRAS := engine,serve,dev
 TYPES := .cache/types/shuntyard
 
 # With the checkout as the working folder `import tools` must not find our folders.
@@ -76,7 +76,7 @@ models: setup
 	@for name in all-minilm-l6-v2 smollm2-135m qwen2.5-coder-0.5b qwen2.5-coder-1.5b; do $(pull) $$name || exit $$?; done
 
 # A fresh .venv gets it with the first installation.
-test: EXTRAS := engine,dev,ray
+test: EXTRAS := engine,serve,dev,ray
 test: lint models $(RAY) ## Everything that CI checks; MARKS='not model' leaves out the slow part
 	$(BIN)/python -m pytest -c tests/pytest.ini $(if $(MARKS),-m '$(MARKS)') $(ARGS)
 

@@ -7,6 +7,7 @@
     │   ├── PlanInvalid                  2    a plan that breaks the rules; lists every problem
     │   ├── EditInvalid                  2    arguments that a person gave for a call and that do not fit it
     │   ├── PathRefused                  2    outside the workspace, unreadable, or not there
+    │   ├── RequestRefused               2    a request to the server that cannot be taken; names the field
     │   ├── DataMissing                  2    data of an evaluation that is nowhere to be found
     │   └── DataInvalid                  2    a data file, a log or a row of them that is cut or broken
     ├── TaskFailed                       1    the run ended without what was asked for
@@ -22,6 +23,7 @@
     │   ├── ApprovalNeeded               5    a rule says ask
     │   └── InDoubt                      5    an effect may or may not have happened
     ├── ModelError                       6    a model or its backend
+    │   ├── ServerBusy                   6    the server has more requests than it takes; come back later
     │   ├── ModelUnavailable             6    not installed, not reachable, or died (a fallback may help)
     │   ├── ModelFileBad                 6    the bytes are not the publisher's
     │   ├── DownloadFailed               6    no source could be reached
@@ -104,6 +106,18 @@ class PathRefused(UsageError):
     """Raised when a path leaves the workspace, does not exist or cannot be read."""
 
     code = "path_refused"
+
+
+class RequestRefused(UsageError):
+    """Raised for a request to the server; ``status`` is HTTP's, ``param`` the field that is wrong."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, param: str = "", status: int = 400) -> None:
+        """Keep what a client is told."""
+        super().__init__(message)
+        self.param = param
+        self.status = status
 
 
 class DataMissing(UsageError):
@@ -201,6 +215,18 @@ class ModelError(ShuntyardError):
 
     code = "model_error"
     exit_code = 6
+
+
+class ServerBusy(ModelError):
+    """Raised when a server takes no more requests now; ``after`` is when to come back, in seconds."""
+
+    code = "server_busy"
+    retryable = True
+
+    def __init__(self, message: str, *, after: float) -> None:
+        """Keep what a client is told."""
+        super().__init__(message)
+        self.after = after
 
 
 class ModelUnavailable(ModelError):

@@ -52,6 +52,29 @@ class RuleSettings(Frozen):
     name: str = ""
 
 
+class ServeSettings(Frozen):
+    """The server; the table ``[serve]``."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; one that other machines reach needs a key."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8800
+    """0 takes a free one."""
+    key_env: str = "SHUNTYARD_API_KEY"
+    """Environment variable that holds the key which clients must send; not set: none is asked for."""
+    models: tuple[str, ...] = ()
+    """Models that are offered, also GGUF paths; empty offers the local ones and those by a URL without a key."""
+    concurrency: Annotated[int, Field(gt=0, le=4096)] = 8
+    """Requests being answered at once."""
+    queue: Annotated[int, Field(ge=0, le=100_000)] = 128
+    """Requests waiting; one more is told to come back later."""
+    body_mib: Annotated[float, Field(gt=0)] = 8.0
+    """Largest request."""
+    memory_mib: Annotated[int, Field(ge=0)] = 0
+    """Memory that engines may have together; 0 takes three quarters of the machine's."""
+    drain: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds that running answers get to end when the server is told to stop."""
+
+
 class Settings(Frozen):
     """Everything that can be set; the names are those of the TOML keys and, upper-cased, of ``SHUNTYARD_*``."""
 
@@ -99,6 +122,7 @@ class Settings(Frozen):
     reuse_answers: bool = True
     """Equal calls of a local model at temperature 0 are computed once per process."""
     models: dict[str, RemoteModel] = {}
+    serve: ServeSettings = ServeSettings()
     rules: tuple[RuleSettings, ...] = ()
 
 
@@ -149,7 +173,7 @@ def _from_text(key: str, text: str) -> Any:
     annotation = str(Settings.model_fields[key].annotation)
     if annotation.startswith("tuple[str"):
         return [part.strip() for part in text.split(",") if part.strip()]
-    if annotation.startswith(("dict", "tuple")):
+    if annotation.startswith(("dict", "tuple", "<class 'shuntyard.")):
         try:
             return tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError as error:

@@ -26,6 +26,7 @@ TABLE = {
     "runs": Row("runs:app", "List earlier runs; prune or compact them."),
     "show": Row("show:app", "Show one run: plan, steps, attempts, costs, decisions."),
     "models": Row("models:app", "List, fetch, show, remove and stop models."),
+    "serve": Row("serve:app", "Serve local models with OpenAI's interface."),
     "tools": Row("tools:app", "List the tools that plans can use, or show one."),
     "eval": Row("eval:app", "Run evaluations, compare them, and make a report of them."),
     "bench": Row("bench:app", "Run a benchmark of Shuntyard itself."),

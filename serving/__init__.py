@@ -11,6 +11,7 @@ from ..plugins import lazy
 if TYPE_CHECKING:
     from .desk import Desk
     from .embed import MiniLmEmbedder
+    from .engines import Capabilities, Engine
     from .fetch import Listed, ensure, installed, list_models, pull, remove, show, verify
     from .local import LocalModel
     from .registry import MODELS, LocalEntry, find
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "Capabilities",
     "Desk",
+    "Engine",
     "Listed",
     "LocalEntry",
     "LocalModel",
@@ -44,7 +47,9 @@ __getattr__ = lazy(
     __name__,
     {
         "MODELS": ".registry",
+        "Capabilities": ".engines",
         "Desk": ".desk",
+        "Engine": ".engines",
         "Listed": ".fetch",
         "LocalEntry": ".registry",
         "LocalModel": ".local",

@@ -41,11 +41,16 @@ class MiniLmEmbedder:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one unit vector per text. Raises ModelUnavailable, ModelFileBad."""
+        return self.embed_counted(texts)[0]
+
+    def embed_counted(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """As ``embed``, with the tokens that were read."""
         with self._lock:
             if self._loaded is None:
                 self._loaded = self._load()
             session, tokenizer = self._loaded
-        return [_vector(session, tokenizer.encode(text)) for text in texts]
+        read = [tokenizer.encode(text) for text in texts]
+        return [_vector(session, item) for item in read], sum(len(item.ids) for item in read)
 
     def _load(self) -> tuple[Any, Any]:
         if not fetch.installed(NAME, self._settings):

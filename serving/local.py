@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 import httpx
 
-from ..errors import ContextTooLong, ModelUnavailable, OutputMalformed, UsageError
+from ..errors import ContextTooLong, ModelUnavailable, UsageError
 from ..events import Progress
 from ..messages import Completion, Message, ModelInfo, ModelRequest
 from ..protocols import Emit
@@ -27,6 +27,7 @@ from .engine import BATCH
 from .prompt import Prompt, call_of, key_of
 from .schedule.dispatch import Call
 from .schedule.warmth import WIDTH, WORTH, packed, shared, unpacked
+from .schema import compact, conforms
 from .supervise import Running
 
 PIECE = BATCH
@@ -123,7 +124,7 @@ class LocalModel:
             raise failure
         completion = answer.completion(self._info.name, prompt.count)
         if request.json_schema is not None and request.grammar is None and completion.finish == "stop":
-            _conforms(completion.text, request.json_schema, self._info.name)
+            conforms(completion.text, request.json_schema, self._info.name)
         return completion
 
     async def _queued(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> None:
@@ -268,32 +269,8 @@ def _body(request: ModelRequest, tokens: bytes) -> dict[str, Any]:
     if request.grammar is not None:
         body["grammar"] = request.grammar
     elif request.json_schema is not None:
-        body["grammar"] = _compact(request.json_schema)
+        body["grammar"] = compact(request.json_schema)
     return body
-
-
-def _compact(schema: dict[str, Any]) -> str:
-    """Return a grammar for JSON without optional blanks: weak models otherwise emit them to the limit."""
-    strict = {**schema, "x-guidance": {"whitespace_flexible": False}}
-    return f"%llguidance {{}}\nstart: %json {json.dumps(strict)}"
-
-
-def _conforms(text: str, schema: dict[str, Any], model: str) -> None:
-    """Check what the grammar should have ensured: a schema it cannot compile is silently not enforced."""
-    import jsonschema
-
-    try:
-        jsonschema.validate(json.loads(text), schema)
-    except ValueError as error:
-        raise OutputMalformed(
-            f"the answer of {model!r} is not JSON ({error}): {text[:80]!r}; simplify the JSON schema."
-        ) from None
-    except jsonschema.ValidationError as error:
-        raise OutputMalformed(
-            f"the answer of {model!r} breaks the JSON schema ({error.message[:200]}): {text[:80]!r}; simplify it."
-        ) from None
-    except jsonschema.SchemaError as error:
-        raise UsageError(f"the JSON schema is not valid: {error.message[:200]}; correct it.") from None
 
 
 def _read(response: httpx.Response, model: str) -> dict[str, Any]:

@@ -56,6 +56,12 @@ class LocalSource:
         Cancelling stops a download (what came is kept); an engine that is being loaded goes on. Raises
         UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable.
         """
+        info, connection = await self.connect(name)
+        desk = await anyio.to_thread.run_sync(partial(self._desk, connection.spec))
+        return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=self._settings.reuse_answers)
+
+    async def connect(self, name: str) -> tuple[ModelInfo, Connection]:
+        """As ``open``, but return the model's info and what finds its engine for every request."""
         entry = find(name)
         if entry.kind != "generate":
             raise UnknownName("model that answers", name, [info.name for info in self.infos()])
@@ -66,11 +72,9 @@ class LocalSource:
         what = f"checking {name}" if fetch.installed(name, self._settings) else f"fetching {name}"
         path = (await self._patiently(partial(fetch.ensure, name, self._settings), what))[0]
         spec = supervise.spec_of(name, path, entry.context, self._settings)
-        connection = _Connection(self, spec)
+        connection = Connection(self, spec)
         engine = await connection(True)
-        info = entry.info.model_copy(update={"context": min(entry.context, engine.context)})
-        desk = await anyio.to_thread.run_sync(partial(self._desk, spec))
-        return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=self._settings.reuse_answers)
+        return entry.info.model_copy(update={"context": min(entry.context, engine.context)}), connection
 
     def _desk(self, spec: EngineSpec) -> Desk:
         folder = supervise.engines_folder(self._settings)
@@ -132,16 +136,18 @@ class _Left(Exception):
     """Nobody waits any more; ends a worker thread."""
 
 
-class _Connection:
+class Connection:
     """Finds the engine of a spec for every request: from memory, or through the lock when that is out of date."""
 
     def __init__(self, source: LocalSource, spec: EngineSpec) -> None:
+        """Nothing is started yet."""
+        self.spec = spec
         self._source = source
-        self._spec = spec
         self._known: Running | None = None
 
     async def __call__(self, distrust: bool) -> Running:
+        """Return the engine, started where it is not; ``distrust`` forgets what was known of it."""
         if self._known is None or distrust or not self._known.file.exists():
-            self._known = await self._source.start(self._spec)
+            self._known = await self._source.start(self.spec)
         self._known.touch()
         return self._known

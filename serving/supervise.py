@@ -177,6 +177,22 @@ def stop(settings: Settings, name: str = "") -> list[str]:
     return stopped
 
 
+def retire(engine: Running) -> bool:
+    """Stop ``engine`` and return when it is gone; False, and nothing done, while it generates for anybody."""
+    import httpx
+
+    headers = {"Authorization": f"Bearer {engine.token}"}
+    try:
+        slots = httpx.get(f"{engine.url}/slots", headers=headers, timeout=30.0, trust_env=False).json()
+        if any(slot["is_processing"] for slot in slots):
+            return False
+    except (httpx.HTTPError, ValueError, TypeError, KeyError):
+        # One that does not answer is of no use to anybody.
+        pass
+    _end(engine.file.parent, engine.key, engine.pid)
+    return True
+
+
 class _Wait:
     def __init__(self, told: Callable[[float], None], spec: EngineSpec) -> None:
         self._told = told

@@ -62,7 +62,7 @@ def test_constraints_pin_what_pip_would_search_for() -> None:
     assert {"litellm==1.106.2", "langchain-core==1.7.2"} <= set(lines)
     pinned = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines}
     extras = CONFIG["project"]["optional-dependencies"]
-    wanted = [*CONFIG["project"]["dependencies"], *extras["engine"], *extras["dev"]]
+    wanted = [*CONFIG["project"]["dependencies"], *extras["engine"], *extras["serve"], *extras["dev"]]
     assert {re.split(r"[<>=\[ ]", item)[0].lower() for item in wanted} <= pinned
 
 

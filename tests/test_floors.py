@@ -13,16 +13,20 @@ ROOT = Path(__file__).parents[1]
 CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ASIDE = {"tests", "examples", "docs", "build", "dist"}
 HOMES = {
+    "aiohttp": ("serving/upstream.py",),
     "chromadb": ("memory/index.py",),
     "langgraph": ("agents/graph.py", "benchmarks/scheduler/ways.py"),
     "litellm": ("router/remote.py",),
     "networkx": ("planner/dag.py",),
     "onnxruntime": ("serving/embed.py",),
+    "prometheus_client": ("serving/server/metrics.py",),
     "ray": ("agents/executors/ray.py", "benchmarks/crash/cluster.py"),
     "rich": ("cli/", "agents/board.py", "agents/live.py"),
     "sqlalchemy": ("memory/",),
+    "starlette": ("serving/server/",),
     "tokenizers": ("serving/embed.py",),
     "typer": ("cli/",),
+    "uvicorn": ("serving/server/run.py",),
     "xllamacpp": ("serving/",),
 }
 

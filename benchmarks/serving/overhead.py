@@ -1,0 +1,139 @@
+"""The measurement of the server's cost, and its bars."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+
+from .places import Place, engine_of, relay_before, server_before
+
+BARS = {"wall": 0.05, "cpu_ms_per_request": 2.0, "cpu_us_per_token": 50.0}
+"""Most that our server may add: a share of the wall time, and CPU of its process."""
+GRAMMAR = "root ::= [0-9]{500}"
+"""Keeps a model talking until its limit, so that both answers have as many tokens."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """What some requests took."""
+
+    wall: float
+    cpu: float
+
+
+async def run(
+    *,
+    model: str = "smollm2-135m",
+    tokens: int = 64,
+    rounds: int = 5,
+    requests: int = 2,
+    leak: int = 0,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Return, for 1 and 8 clients, the wall ratio and the CPU of our process per request and per streamed token.
+
+    In each of ``rounds`` every client sends ``requests`` of ``tokens`` to the engine's own server, then to ours; the
+    median of the rounds' ratios counts. CPU per token is the slope between answers of one token and of ``tokens``;
+    ``floor_us_per_token`` is what a relay costs that looks at nothing.
+    ``leak`` requests of one token follow (10,000 is the bar), with the growth of memory and of open files.
+    """
+    told = say or (lambda text: None)
+    with ExitStack() as stack:
+        engine = stack.enter_context(engine_of(model))
+        ours = stack.enter_context(server_before(engine))
+        relay = stack.enter_context(relay_before(engine))
+        for place in (engine, ours, relay):
+            await _load(place, 1, 1, 1)
+        found: dict[str, Any] = {"model": model, "tokens": tokens, "clients": {}}
+        for clients in (1, 8):
+            found["clients"][clients] = await _measure((engine, ours, relay), (clients, requests, tokens, rounds))
+            told(f"{clients} clients: {found['clients'][clients]}")
+        if leak:
+            found["leak"] = await _leak(ours, leak)
+    found["load"] = round(os.getloadavg()[0], 1)
+    return found
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Show the figures beside their bars."""
+    lines = [f"{result['model']}, {result['tokens']} tokens an answer, load average {result['load']}", ""]
+    for clients, row in result["clients"].items():
+        for name, bar in BARS.items():
+            value = row[name]
+            sign = "<=" if value <= bar else "> "
+            lines.append(
+                f"{clients} clients  {name:20} {value:>9.3f} {sign} {bar:g}{'' if value <= bar else '  MISSED'}"
+            )
+        lines.append(f"{clients} clients  {'relay, us per token':20} {row['floor_us_per_token']:>9.3f}")
+    if "leak" in result:
+        lines += ["", "  ".join(f"{name} {value}" for name, value in result["leak"].items())]
+    return "\n".join(lines)
+
+
+async def _measure(places: tuple[Place, Place, Place], size: tuple[int, int, int, int]) -> dict[str, Any]:
+    engine, ours, relay = places
+    clients, requests, tokens, rounds = size
+    walls, short, long, floor = [], [], [], []
+    for _ in range(rounds):
+        bare = await _load(engine, clients, requests, tokens)
+        served = await _load(ours, clients, requests, tokens)
+        walls.append(served.wall / bare.wall)
+        long.append(served.cpu)
+        short.append((await _load(ours, clients, requests, 1)).cpu)
+        floor.append((await _load(relay, clients, requests, tokens)).cpu)
+    count = clients * requests
+    per_token = (statistics.median(long) - statistics.median(short)) / count / (tokens - 1)
+    return {
+        "wall": round(statistics.median(walls) - 1, 4),
+        "wall_rounds": [round(ratio - 1, 4) for ratio in walls],
+        "cpu_us_per_token": round(per_token * 1e6, 1),
+        "floor_us_per_token": round(statistics.median(floor) / count / tokens * 1e6, 1),
+        "cpu_ms_per_request": round((statistics.median(short) / count - per_token) * 1e3, 3),
+    }
+
+
+async def _load(place: Place, clients: int, requests: int, tokens: int) -> Spent:
+    """Have ``clients`` stream ``requests`` answers each, one after the other."""
+    began, cpu = time.perf_counter(), place.cpu()
+    async with anyio.create_task_group() as group:
+        for _ in range(clients):
+            group.start_soon(_client, place, requests, tokens)
+    return Spent(time.perf_counter() - began, place.cpu() - cpu)
+
+
+async def _client(place: Place, requests: int, tokens: int) -> None:
+    asked: dict[str, Any] = {
+        "model": place.model,
+        "messages": [{"role": "user", "content": "Count as far as you can."}],
+        "max_tokens": tokens,
+        "temperature": 0,
+        "stream": True,
+        "grammar": GRAMMAR,
+    }
+    async with httpx.AsyncClient(timeout=None, trust_env=False, headers=place.headers) as client:
+        for _ in range(requests):
+            async with client.stream("POST", f"{place.url}/v1/chat/completions", json=asked) as response:
+                body = b"".join([part async for part in response.aiter_raw()])
+            if response.status_code != 200 or b'"length"' not in body:
+                raise RuntimeError(f"{place.url} answered {response.status_code}: {body[-300:]!r}")
+
+
+async def _leak(ours: Place, count: int) -> dict[str, Any]:
+    await _load(ours, 8, max(1, count // 80), 1)
+    before = ours.held()
+    await _load(ours, 8, max(1, count // 8), 1)
+    after = ours.held()
+    return {
+        "requests": max(1, count // 8) * 8,
+        "kib_per_1000": round((after.kib - before.kib) / count * 1000, 1),
+        "files_before": before.files,
+        "files_after": after.files,
+    }

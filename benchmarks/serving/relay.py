@@ -1,0 +1,56 @@
+"""The floor: a program that hands bytes on in both directions and looks at none of them.
+
+Run as ``python -m shuntyard.benchmarks.serving.relay PORT``; its first line on stdout is its own port. What it costs
+per token is what waking up, reading and writing cost on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+
+class End(asyncio.Protocol):
+    """One end of a connection."""
+
+    def __init__(self) -> None:
+        """Not yet joined to another."""
+        self.transport: asyncio.WriteTransport | None = None
+        self.other: End | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way out."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on."""
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Close the other end too."""
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.close()
+
+
+async def main(port: int) -> None:
+    """Relay until killed."""
+    loop = asyncio.get_running_loop()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, far = await loop.create_connection(End, "127.0.0.1", port)
+        near = End()
+        near.transport, near.other, far.other = writer.transport, far, near
+        first = await reader.read(65_536)
+        writer.transport.set_protocol(near)
+        near.data_received(first)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))

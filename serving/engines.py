@@ -1,0 +1,95 @@
+"""Engines as the server sees them: what one can do, and one way to have it generate.
+
+An engine speaks OpenAI's chunks whatever it is made of; what it cannot do it does not declare, and the server
+refuses a request for it by the name of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+from ..messages import Frozen
+
+Chunk: TypeAlias = dict[str, Any]
+"""One ``chat.completion.chunk`` or ``text_completion`` object of a stream."""
+
+
+class Capabilities(Frozen):
+    """What an engine can do; nothing else is offered for it."""
+
+    chat: bool = True
+    completions: bool = True
+    embeddings: bool = False
+    tools: bool = True
+    """Shows tools to the model and reads its calls."""
+    tool_choice: bool = True
+    """Enforces ``required`` and a named tool by itself."""
+    json_schema: bool = True
+    """Takes ``response_format`` by itself."""
+    grammar: bool = False
+    """Takes GBNF and llguidance grammars, which is what enforces schemas and tool choice where it does not."""
+    render: bool = False
+    """Applies the chat template, and counts tokens, without generating."""
+    logprobs: bool = True
+    logit_bias: bool = True
+    samplers: bool = False
+    """``top_k``, ``min_p`` and ``repeat_penalty``."""
+    n: int = 128
+    """Most choices of one request."""
+    slots: int = 0
+    """Requests generated at once, where that is known."""
+    save_restore: bool = False
+    """Keeps and restores the state of a slot."""
+    lora: bool = False
+
+
+CHILD = Capabilities(tool_choice=False, grammar=True, render=True, samplers=True, n=3, slots=3)
+"""The supervised llama.cpp: it takes ``tool_choice`` and does not enforce it."""
+LLAMA_SERVER = CHILD.model_copy(update={"n": 1, "slots": 0})
+"""A llama-server by URL: how many slots it has is not known, so one choice is all that surely works."""
+KINDS = {
+    "llamacpp": LLAMA_SERVER,
+    "vllm": Capabilities(samplers=True),
+    "sglang": Capabilities(samplers=True),
+    "library": Capabilities(tool_choice=False, logit_bias=False, logprobs=False, n=1),
+}
+"""By what ``owned_by`` says in a server's list of models; ``library`` is Ollama's word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One generation as an engine receives it."""
+
+    path: Literal["/chat/completions", "/completions"]
+    body: dict[str, Any]
+    """OpenAI's request; the engine adds its own name of the model and that it streams."""
+
+
+class Engine(Protocol):
+    """Generates. Several calls may run at once."""
+
+    @property
+    def name(self) -> str:
+        """What clients call its model."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    def stream(self, call: Call) -> AsyncGenerator[Chunk, None]:
+        """Yield the chunks of ``call``, usage included. Closing the generator stops the generation at once.
+
+        A call is made again once when the engine had gone before its first chunk. Raises ModelUnavailable, UsageError
+        for what it refuses, ContextTooLong.
+        """
+
+    async def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
+        """Return the prompt that the model's template makes. Raises as ``stream``."""
+
+    async def tokens(self, prompt: str) -> int:
+        """Return how many tokens ``prompt`` has. Raises as ``stream``."""
+
+    async def close(self) -> None:
+        """Let go of connections; the process behind it goes on."""

@@ -1,0 +1,138 @@
+"""The server's routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ...errors import RequestRefused, ShuntyardError
+from ...messages import Frozen
+from ...settings import Settings
+from .answers import Health, ModelList
+from .asked import ChatRequest, CompletionRequest, EmbeddingRequest
+from .chat import ChatJob
+from .completions import CompletionJob
+from .door import Door, read
+from .embeddings import EmbeddingDesk
+from .events import fault_of, headers_of, status_of
+from .generation import Generation, Job, Rooms
+from .hall import Hall
+from .message_models import CountRequest, MessageRequest
+from .metrics import Metrics
+from .openapi import document
+from .pool import Pool
+from .response_models import ResponseRequest
+from .responses import ResponseJob
+from .talk import MessageJob, count
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+JOBS: Mapping[str, tuple[type[Frozen], Callable[[Any], Job]]] = {
+    "/v1/chat/completions": (ChatRequest, ChatJob),
+    "/v1/completions": (CompletionRequest, CompletionJob),
+    "/v1/responses": (ResponseRequest, ResponseJob),
+    "/v1/messages": (MessageRequest, MessageJob),
+}
+"""Paths that generate: what is asked, and what answers it."""
+
+
+def build(settings: Settings, *, key: str = "", choose: Callable[[Job], str] | None = None) -> Starlette:
+    """Return the ASGI application. ``choose`` names the model of a request for ``auto``; without it none is offered."""
+    pool, metrics = Pool(settings), Metrics()
+    rooms = Rooms(pool, Hall(settings.serve.concurrency, settings.serve.queue), metrics, choose)
+    most = int(settings.serve.body_mib * 1024 * 1024)
+    plain = _Plain(settings, rooms, most)
+    described = document(JOBS)
+
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(described)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await pool.close()
+
+    routes = [
+        *(Route(path, _generating(rooms, *job, most), methods=["POST"]) for path, job in JOBS.items()),
+        Route("/v1/embeddings", plain.embeddings, methods=["POST"]),
+        Route("/v1/messages/count_tokens", plain.count, methods=["POST"]),
+        Route("/v1/models", plain.models),
+        Route("/v1/models/{name:path}", plain.model),
+        Route("/health", plain.health),
+        Route("/metrics", plain.figures),
+        Route("/openapi.json", openapi),
+    ]
+    faults: Mapping[Any, Any] = {ShuntyardError: _fault, HTTPException: _http_fault, Exception: _fault}
+    return Starlette(
+        routes=routes, exception_handlers=faults, lifespan=lifespan, middleware=[Middleware(Door, key=key)]
+    )
+
+
+def _generating(rooms: Rooms, kind: type[Frozen], job: Callable[[Any], Job], most: int) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return Generation(rooms, job(await read(request, kind, most)))
+
+    return endpoint
+
+
+class _Plain:
+    """Endpoints that generate nothing."""
+
+    def __init__(self, settings: Settings, rooms: Rooms, most: int) -> None:
+        self._rooms = rooms
+        self._most = most
+        self._desk = EmbeddingDesk(settings)
+
+    async def embeddings(self, request: Request) -> Response:
+        asked = await read(request, EmbeddingRequest, self._most)
+        async with self._rooms.hall.place():
+            return _json(await self._desk.answer(asked, request.is_disconnected))
+
+    async def count(self, request: Request) -> Response:
+        asked = await read(request, CountRequest, self._most)
+        async with (
+            self._rooms.hall.place(),
+            self._rooms.pool.using(asked.model or self._rooms.pool.default()) as engine,
+        ):
+            return _json(await count(engine, asked))
+
+    async def models(self, request: Request) -> Response:
+        return _json(ModelList(data=(*self._rooms.pool.rows(), self._desk.row())))
+
+    async def model(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        rows = (*self._rooms.pool.rows(), self._desk.row())
+        found = next((row for row in rows if row.id == name), None)
+        if found is None:
+            raise RequestRefused(f"unknown model {name!r}; GET /v1/models lists them.", param="model", status=404)
+        return _json(found)
+
+    async def health(self, request: Request) -> Response:
+        hall = self._rooms.hall
+        return _json(Health(running=hall.running, queued=hall.waiting, resident=self._rooms.pool.resident))
+
+    async def figures(self, request: Request) -> Response:
+        text = self._rooms.metrics.text(self._rooms.hall, self._rooms.pool)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _json(body: Frozen, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    content = body.model_dump_json(exclude_none=True)
+    return Response(content, status, media_type="application/json", headers=headers)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return _json(fault_of(error), status_of(error), headers_of(error))
+
+
+async def _http_fault(request: Request, error: HTTPException) -> Response:
+    mend = "GET /openapi.json lists what there is."
+    refused = RequestRefused(f"{request.method} {request.url.path!r}: {error.detail}; {mend}", status=error.status_code)
+    return _json(fault_of(refused), error.status_code, error.headers)

@@ -1,0 +1,165 @@
+"""Chat: one stream of chunks, from which whole answers and the other interfaces are made."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..engines import Call, Chunk, Engine
+from ..schema import conforms
+from .answers import Call as CallMade
+from .answers import ChatCompletion, Choice, Said
+from .asked import CalledFunction, ChatRequest
+from .events import DONE, data, fault_data
+from .forced import forced_chunks
+from .generate import Meter, generate
+from .offers import chat_body, check, forced, schema_of
+
+
+async def chat_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[list[dict[str, Any]], None]:
+    """Yield the choices of every chunk; the first of each choice has its role. Usage goes to ``meter``.
+
+    Raises RequestRefused before anything is generated, OutputMalformed when an answer that is finished breaks its
+    JSON schema, and what the engine raises.
+    """
+    check(asked, engine)
+    schema = schema_of(asked)
+    texts: dict[int, list[str]] = {}
+    async with aclosing(_source(engine, asked, meter)) as chunks:
+        async for chunk in chunks:
+            choices = chunk.get("choices")
+            if not choices:
+                continue
+            for choice in choices:
+                index, delta = choice.setdefault("index", 0), choice.setdefault("delta", {})
+                if index not in texts:
+                    texts[index] = []
+                    delta["role"] = "assistant"
+                elif "role" in delta:
+                    del delta["role"]
+                if schema is not None:
+                    texts[index].append(delta.get("content") or "")
+                    if choice.get("finish_reason") == "stop":
+                        conforms("".join(texts[index]), schema, engine.name)
+            yield choices
+
+
+def _source(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Chunk, None]:
+    if forced(asked) is not None and not engine.capabilities.tool_choice:
+        return forced_chunks(engine, asked, meter)
+    return generate(engine, Call("/chat/completions", chat_body(asked, engine)), meter)
+
+
+class ChatJob:
+    """``POST /v1/chat/completions``."""
+
+    endpoint = "chat"
+
+    def __init__(self, asked: ChatRequest) -> None:
+        """Keep the request."""
+        self._asked = asked
+        self.model = asked.model
+        self.stream = asked.stream
+
+    async def events(self, engine: Engine, meter: Meter) -> AsyncGenerator[bytes, None]:
+        """Yield OpenAI's stream."""
+        head = _head(engine.name, "chat.completion.chunk")
+        wanted = self._asked.stream_options is not None and self._asked.stream_options.include_usage
+        async with aclosing(chat_chunks(engine, self._asked, meter)) as chunks:
+            async for choices in chunks:
+                yield data({**head, "choices": choices})
+        if wanted:
+            usage = meter.usage
+            yield data({**head, "choices": [], "usage": usage.model_dump() if usage is not None else None})
+        yield DONE
+
+    async def whole(self, engine: Engine, meter: Meter) -> ChatCompletion:
+        """Return the whole answer."""
+        gathered = await gather(engine, self._asked, meter)
+        return ChatCompletion(
+            id=new_id("chatcmpl"),
+            created=int(time.time()),
+            model=engine.name,
+            choices=tuple(gathered[index].choice(index) for index in sorted(gathered)),
+            usage=meter.usage,
+        )
+
+    fault = staticmethod(fault_data)
+
+
+@dataclass(slots=True)
+class Gathered:
+    """One choice while its pieces come."""
+
+    texts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
+    calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    finish: str = "stop"
+
+    def take(self, choice: dict[str, Any]) -> None:
+        """Add a piece."""
+        delta = choice["delta"]
+        self.texts.append(delta.get("content") or "")
+        self.thoughts.append(delta.get("reasoning_content") or "")
+        for call in delta.get("tool_calls") or ():
+            known = self.calls.setdefault(call["index"], {"id": "", "name": "", "arguments": ""})
+            known["id"] = known["id"] or call.get("id") or ""
+            function = call.get("function") or {}
+            known["name"] += function.get("name") or ""
+            known["arguments"] += function.get("arguments") or ""
+        self.logprobs.extend((choice.get("logprobs") or {}).get("content") or ())
+        self.finish = choice.get("finish_reason") or self.finish
+
+    @property
+    def text(self) -> str:
+        """What was said."""
+        return "".join(self.texts)
+
+    @property
+    def made(self) -> tuple[CallMade, ...]:
+        """The tool calls, in their order."""
+        return tuple(
+            CallMade(
+                id=call["id"] or f"call_{secrets.token_hex(12)}",
+                function=CalledFunction(name=call["name"], arguments=call["arguments"]),
+            )
+            for _, call in sorted(self.calls.items())
+        )
+
+    def choice(self, index: int) -> Choice:
+        """The choice of a whole answer."""
+        calls = self.made
+        return Choice(
+            index=index,
+            message=Said(
+                content=self.text if self.text or not calls else None,
+                tool_calls=calls or None,
+                reasoning_content="".join(self.thoughts) or None,
+            ),
+            finish_reason=self.finish,
+            logprobs={"content": self.logprobs} if self.logprobs else None,
+        )
+
+
+async def gather(engine: Engine, asked: ChatRequest, meter: Meter) -> dict[int, Gathered]:
+    """Return every choice of a chat, whole."""
+    found: dict[int, Gathered] = {}
+    async with aclosing(chat_chunks(engine, asked, meter)) as chunks:
+        async for choices in chunks:
+            for choice in choices:
+                found.setdefault(choice["index"], Gathered()).take(choice)
+    return found
+
+
+def new_id(kind: str) -> str:
+    """Return an id that nobody has seen."""
+    return f"{kind}-{secrets.token_hex(12)}"
+
+
+def _head(model: str, kind: str) -> dict[str, Any]:
+    return {"id": new_id("chatcmpl"), "object": kind, "created": int(time.time()), "model": model}

@@ -1,0 +1,84 @@
+"""The one place where the server has an engine generate, and the count of what it cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..engines import Call, Chunk, Engine
+from .answers import PromptDetails, Usage
+
+
+@dataclass(slots=True)
+class Tally:
+    """Tokens of one call as its engine counts them.
+
+    An engine may report once for all choices or once per choice; llama.cpp does the latter, and then every report
+    holds the whole prompt, which was computed once.
+    """
+
+    prompt: int = 0
+    cached: int | None = None
+    completion: int = 0
+    reported: bool = False
+
+    def take(self, usage: dict[str, Any]) -> None:
+        """Count one report."""
+        self.reported = True
+        self.prompt = max(self.prompt, int(usage.get("prompt_tokens") or 0))
+        self.completion += int(usage.get("completion_tokens") or 0)
+        cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+        self.cached = cached if self.cached is None else min(self.cached, cached)
+
+
+@dataclass(slots=True)
+class Meter:
+    """What a request took: the sum over its calls."""
+
+    began: float = field(default_factory=time.monotonic)
+    first: float = 0.0
+    """Seconds to the first chunk; 0 before it."""
+    tallies: list[Tally] = field(default_factory=list)
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of all calls; None when an engine does not count."""
+        if not all(tally.reported for tally in self.tallies):
+            return None
+        prompt, completion, cached = self.sums
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=prompt + completion,
+            prompt_tokens_details=PromptDetails(cached_tokens=cached),
+        )
+
+    @property
+    def sums(self) -> tuple[int, int, int]:
+        """Tokens of prompts, of completions, and of prompts that were warm, as far as they were reported."""
+        return (
+            sum(tally.prompt for tally in self.tallies),
+            sum(tally.completion for tally in self.tallies),
+            sum(tally.cached or 0 for tally in self.tallies),
+        )
+
+
+async def generate(engine: Engine, call: Call, meter: Meter) -> AsyncGenerator[Chunk, None]:
+    """Yield the chunks of ``call``, counted into ``meter``. Closing the generator stops the engine at once.
+
+    Every generation of the server passes here and nowhere else; a scheduler that orders, groups or answers calls
+    from a store stands here.
+    """
+    tally = Tally()
+    meter.tallies.append(tally)
+    async with aclosing(engine.stream(call)) as chunks:
+        async for chunk in chunks:
+            if not meter.first:
+                meter.first = time.monotonic() - meter.began
+            usage = chunk.get("usage")
+            if usage:
+                tally.take(usage)
+            yield chunk

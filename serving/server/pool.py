@@ -1,0 +1,208 @@
+"""Which models are offered, and which are loaded: on demand, the least recently used leaving first."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from ...errors import ModelUnavailable, ServerBusy, UnknownName
+from ...settings import Settings
+from .. import fetch, supervise
+from ..engines import CHILD, Engine
+from ..registry import MODELS, LocalEntry, find
+from ..source import LocalSource
+from ..supervise import Running
+from ..upstream import Address, HttpEngine, url_engine
+from .answers import ModelRow
+
+MIB = 1024 * 1024
+SHARE = 0.75
+"""Of the machine's memory, for engines, when no budget is set."""
+FACTOR, BASE = 1.3, 256 * MIB
+"""What an engine is taken to need before it was ever measured: weights and a part repacked, KV and buffers."""
+
+
+@dataclass(slots=True)
+class Resident:
+    """A loaded model."""
+
+    engine: Engine
+    running: Running | None = None
+    """Its process; None behind a URL."""
+    users: int = 0
+    used: float = field(default_factory=time.monotonic)
+
+
+class Pool:
+    """The models of one server.
+
+    Engines are shared with every other command on this machine, so none is stopped when the server ends; they go
+    when idle. To make room, one is stopped that nobody uses, here or elsewhere.
+    """
+
+    def __init__(self, settings: Settings, *, measure: Callable[[int], int] | None = None) -> None:
+        """Nothing is loaded. ``measure`` returns the resident bytes of a process."""
+        self._settings = settings
+        self._source = LocalSource(settings)
+        self._measure = measure or resident_bytes
+        self._budget = settings.serve.memory_mib * MIB or int(memory_bytes() * SHARE)
+        self._residents: dict[str, Resident] = {}
+        self._known: dict[str, int] = {}
+        self._loading = anyio.Lock()
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """Names of loaded models."""
+        return tuple(self._residents)
+
+    def names(self) -> list[str]:
+        """Every model that is offered."""
+        remote = [name for name, model in self._settings.models.items() if model.url and not model.key_env]
+        local = [entry.name for entry in MODELS if entry.kind == "generate"]
+        return list(self._settings.serve.models) or [*local, *remote]
+
+    def default(self) -> str:
+        """The model of a request that names none: the settings', else the first that is there."""
+        offered = self.names()
+        if self._settings.model in offered:
+            return self._settings.model
+        return next((name for name in offered if self._installed(name)), offered[0])
+
+    def rows(self) -> tuple[ModelRow, ...]:
+        """What ``/v1/models`` tells."""
+        return tuple(self._row(name) for name in self.names())
+
+    @asynccontextmanager
+    async def using(self, name: str) -> AsyncIterator[Engine]:
+        """Lend the engine of ``name``, loading it first when it is not; it is not evicted meanwhile.
+
+        Raises UnknownName, ModelUnavailable (not installed, not reachable), ServerBusy when models in use leave no
+        room for it.
+        """
+        resident = self._residents.get(name) or await self._load(name)
+        resident.users += 1
+        try:
+            yield resident.engine
+        finally:
+            resident.users -= 1
+            resident.used = time.monotonic()
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        for resident in self._residents.values():
+            await resident.engine.close()
+        self._residents.clear()
+
+    def bytes(self) -> dict[str, int]:
+        """Resident bytes of every loaded local model, measured now."""
+        return {name: self._needs(name) for name, item in self._residents.items() if item.running is not None}
+
+    async def _load(self, name: str) -> Resident:
+        offered = self.names()
+        if name not in offered:
+            raise UnknownName("model", name, offered, mend="GET /v1/models lists what is served.")
+        async with self._loading:
+            if name in self._residents:
+                return self._residents[name]
+            remote = self._settings.models.get(name)
+            if remote is not None:
+                loaded = Resident(await url_engine(name, remote))
+            else:
+                loaded = await self._load_local(name)
+            self._residents[name] = loaded
+            return loaded
+
+    async def _load_local(self, name: str) -> Resident:
+        if not self._installed(name):
+            raise ModelUnavailable(
+                f"model {name!r} is not installed; run `shuntyard models pull {name}`.", ids={"model": name}
+            )
+        await self._make_room(name)
+        _, connect = await self._source.connect(name)
+        resident = Resident(HttpEngine(name, self._where(name, connect), CHILD), await connect(False))
+        return resident
+
+    def _where(self, name: str, connect: Callable[[bool], Awaitable[Running]]) -> Callable[[bool], Awaitable[Address]]:
+        async def where(distrust: bool) -> Address:
+            running = await connect(distrust)
+            resident = self._residents.get(name)
+            if resident is not None:
+                resident.running = running
+            return Address(running.url, running.token)
+
+        return where
+
+    async def _make_room(self, name: str) -> None:
+        """Evict until ``name`` fits the budget beside the rest."""
+        entry = find(name)
+        weights = entry.path.stat().st_size if entry.path is not None else entry.bytes
+        needs = self._known.get(name) or int(weights * FACTOR) + BASE
+        if needs > self._budget:
+            raise ModelUnavailable(
+                f"model {name!r} needs about {needs // MIB} MiB, and engines may have {self._budget // MIB} MiB; "
+                "raise memory_mib under [serve].",
+                ids={"model": name},
+            )
+        while needs + sum(self.bytes().values()) > self._budget:
+            if not await self._evict():
+                raise ServerBusy(f"no memory for {name!r} while other models are in use; try again later.", after=5.0)
+
+    async def _evict(self) -> bool:
+        idle = [(item.used, name) for name, item in self._residents.items() if item.running and not item.users]
+        for _, name in sorted(idle):
+            resident = self._residents.pop(name)
+            assert resident.running is not None
+            if await anyio.to_thread.run_sync(partial(supervise.retire, resident.running)):
+                await resident.engine.close()
+                return True
+            # Another command is using it.
+            self._residents[name] = resident
+        return False
+
+    def _needs(self, name: str) -> int:
+        running = self._residents[name].running
+        measured = self._measure(running.engine_pid) if running is not None else 0
+        if measured:
+            self._known[name] = measured
+        return measured or self._known.get(name, 0)
+
+    def _entry(self, name: str) -> LocalEntry | None:
+        return None if name in self._settings.models else find(name)
+
+    def _installed(self, name: str) -> bool:
+        return name in self._settings.models or fetch.installed(name, self._settings)
+
+    def _row(self, name: str) -> ModelRow:
+        entry, loaded = self._entry(name), self._residents.get(name)
+        return ModelRow(
+            id=name,
+            owned_by="shuntyard" if entry is not None else "remote",
+            context=entry.context if entry is not None else self._settings.models[name].context,
+            resident=loaded is not None,
+            installed=self._installed(name),
+            capabilities=loaded.engine.capabilities if loaded is not None else None,
+        )
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process; 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def memory_bytes() -> int:
+    """Return the machine's memory; 16 GiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 16 * 1024 * MIB

@@ -1,0 +1,204 @@
+"""Engines behind OpenAI's wire format: the supervised child, or any server by its URL.
+
+aiohttp and not httpx, because its parser is compiled: a streamed token must cost microseconds here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from ..errors import ContextTooLong, ModelError, ModelUnavailable, UsageError
+from ..settings import RemoteModel
+from .engines import KINDS, Call, Capabilities, Chunk
+
+_BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
+PATIENCE = 300.0
+"""Seconds of silence after which a server by URL is given up; our own child is watched instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an engine answers."""
+
+    url: str
+    """Without ``/v1``."""
+    key: str
+
+
+Where = Callable[[bool], Awaitable[Address]]
+"""Finds the engine for a request; True distrusts what was known of it."""
+
+
+class HttpEngine:
+    """An engine over HTTP; calls share connections, and each call that is given up loses its own."""
+
+    def __init__(
+        self, name: str, where: Where, capabilities: Capabilities, *, model: str = "", patience: float | None = None
+    ) -> None:
+        """``model`` is its name there (default: ours); ``patience`` bounds the silence between two pieces."""
+        self._name = name
+        self._where = where
+        self._capabilities = capabilities
+        self._model = model or name
+        self._patience = patience
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def name(self) -> str:
+        """What clients call its model."""
+        return self._name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return self._capabilities
+
+    async def stream(self, call: Call) -> AsyncGenerator[Chunk, None]:
+        """Yield the chunks of ``call``; closing the generator closes the socket, which stops the generation.
+
+        Always a stream: a llama-server goes on with a request for a whole answer when its client has left.
+        """
+        extra = {"model": self._model, "stream": True, "stream_options": {"include_usage": True}}
+        data = json.dumps({**call.body, **extra}).encode()
+        for known in (True, False):
+            begun = False
+            try:
+                async with self._post(await self._where(not known), f"/v1{call.path}", data) as response:
+                    if response.status != 200:
+                        raise refusal(self._name, response.status, await response.content.read(4000))
+                    async for chunk in _chunks(response, self._name):
+                        begun = True
+                        yield chunk
+                return
+            except _BROKEN as error:
+                if begun or not known:
+                    raise self._gone(error) from None
+
+    async def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
+        """Return the prompt that the model's template makes."""
+        found = await self._ask("/apply-template", {"messages": messages, **({"tools": tools} if tools else {})})
+        return str(found["prompt"])
+
+    async def tokens(self, prompt: str) -> int:
+        """Return how many tokens ``prompt`` has."""
+        found = await self._ask("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})
+        return len(found["tokens"])
+
+    async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        data = json.dumps(body).encode()
+        for known in (True, False):
+            try:
+                async with self._post(await self._where(not known), path, data) as response:
+                    answer = await response.read()
+                    if response.status != 200:
+                        raise refusal(self._name, response.status, answer[:4000])
+                    return dict(json.loads(answer))
+            except _BROKEN as error:
+                if not known:
+                    raise self._gone(error) from None
+        raise AssertionError
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _post(self, address: Address, path: str, data: bytes) -> aiohttp.client._RequestContextManager:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=self._patience)
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
+        headers = {"Content-Type": "application/json"}
+        if address.key:
+            headers["Authorization"] = f"Bearer {address.key}"
+        return self._session.post(address.url + path, data=data, headers=headers)
+
+    def _gone(self, error: BaseException) -> ModelUnavailable:
+        what = str(error) or type(error).__name__
+        return ModelUnavailable(
+            f"the engine of {self._name!r} stopped answering ({what}); send the request again.",
+            ids={"model": self._name},
+        )
+
+
+async def url_engine(name: str, remote: RemoteModel) -> HttpEngine:
+    """Return the engine at ``remote.url``, with what its kind of server can do. Raises ModelUnavailable."""
+    key = os.environ.get(remote.key_env, "").strip() if remote.key_env else ""
+    if remote.key_env and not key:
+        raise ModelUnavailable(
+            f"{name!r} needs its key in the environment variable {remote.key_env!r}; export it, or change key_env "
+            f"under [models.{name}].",
+            ids={"model": name},
+        )
+    address = Address(remote.url.rstrip("/").removesuffix("/v1"), key)
+
+    async def where(distrust: bool) -> Address:
+        return address
+
+    kind = await _kind(name, address)
+    return HttpEngine(name, where, KINDS.get(kind, Capabilities()), model=remote.model, patience=PATIENCE)
+
+
+async def _kind(name: str, address: Address) -> str:
+    headers = {"Authorization": f"Bearer {address.key}"} if address.key else {}
+    timeout = aiohttp.ClientTimeout(total=10.0)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+            session.get(f"{address.url}/v1/models") as response,
+        ):
+            listed = json.loads(await response.read())
+    except (*_BROKEN, ValueError) as error:
+        raise ModelUnavailable(
+            f"{name!r} at {address.url!r} cannot be reached ({str(error) or type(error).__name__}); start that server, "
+            f"or correct url under [models.{name}].",
+            ids={"model": name},
+        ) from None
+    with suppress(TypeError, KeyError, IndexError):
+        return str(listed["data"][0]["owned_by"])
+    return ""
+
+
+async def _chunks(response: aiohttp.ClientResponse, name: str) -> AsyncIterator[Chunk]:
+    rest = b""
+    finished = False
+    async for piece in response.content.iter_any():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: {"):
+                chunk: Chunk = json.loads(line[6:])
+                if "error" in chunk:
+                    raise refusal(name, 500, line[6:])
+                finished = finished or any(choice.get("finish_reason") for choice in chunk.get("choices") or ())
+                yield chunk
+            elif line.startswith(b"error: "):
+                raise refusal(name, 500, line[7:])
+            elif line.startswith(b"data: [DONE]"):
+                return
+    if not finished:
+        raise aiohttp.ClientPayloadError("its answer broke off")
+
+
+def refusal(name: str, status: int, data: bytes) -> ModelError | UsageError:
+    """The error for an engine's answer other than 200: its words, and what they mean here."""
+    kind, message = "", data.decode(errors="replace")[:300]
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        error = json.loads(data)
+        error = error.get("error", error)
+        kind, message = str(error.get("type", "")), str(error.get("message", ""))[:300]
+    lower = message.lower()
+    ids = {"model": name}
+    if kind == "exceed_context_size_error" or (status == 400 and "context" in lower and "length" in lower):
+        return ContextTooLong(f"the prompt does not fit {name!r}: {message}; shorten it.", ids=ids)
+    if status in (400, 413, 422):
+        return UsageError(f"the engine of {name!r} refuses the request: {message}; correct the request.", ids=ids)
+    mend = {401: "check its key", 403: "check its key", 404: "check its name and url", 429: "try again later"}
+    return ModelUnavailable(
+        f"the engine of {name!r} answers HTTP {status}: {message}; {mend.get(status, 'try again')}.", ids=ids
+    )

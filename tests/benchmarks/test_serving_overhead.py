@@ -1,0 +1,15 @@
+import pytest
+
+from shuntyard.benchmarks import serving
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+
+async def test_the_server_costs_little_beside_a_stub() -> None:
+    result = await serving.run(model="stub", tokens=20, rounds=1, requests=2, leak=80)
+    for row in result["clients"].values():
+        # Loose: this says that the measurement works, not how fast this machine is today.
+        assert 0 < row["cpu_us_per_token"] < 3000 and 0 < row["floor_us_per_token"] < 1500
+        assert 0 < row["cpu_ms_per_request"] < 50
+    assert result["leak"]["files_after"] <= result["leak"]["files_before"] + 4
+    assert "cpu_us_per_token" in serving.describe(result)

@@ -1,0 +1,163 @@
+"""The server before a real engine. One server for all: loading is what takes time."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fake_engine import events, served, until
+
+from shuntyard.serving import supervise
+from shuntyard.settings import ServeSettings, Settings
+
+pytestmark = [pytest.mark.small_model, pytest.mark.timeout(600)]
+
+NAME = "smollm2-135m"
+CHAT = "/v1/chat/completions"
+HELLO = {"model": NAME, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 6, "temperature": 0}
+CITIES = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def settings(
+    pulled: Callable[[str], str], own_engines: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    pulled(NAME)
+    before = os.environ["SHUNTYARD_ENGINES"]
+    os.environ["SHUNTYARD_ENGINES"] = str(tmp_path_factory.mktemp("engines"))
+    made = Settings(threads=2, idle_minutes=5, serve=ServeSettings(port=0, models=(NAME,), drain=2))
+    if "SHUNTYARD_CACHE" in os.environ:
+        made = made.model_copy(update={"cache": Path(os.environ["SHUNTYARD_CACHE"])})
+    yield made
+    supervise.stop(made)
+    os.environ["SHUNTYARD_ENGINES"] = before
+
+
+@pytest.fixture(scope="module")
+def client(settings: Settings) -> Iterator[httpx.Client]:
+    with served(settings) as found:
+        found.timeout = httpx.Timeout(300)
+        yield found
+
+
+def engine_of(settings: Settings) -> supervise.Running:
+    (engine,) = supervise.running(settings)
+    return engine
+
+
+def tokens_of(engine: supervise.Running, text: str, *, special: bool) -> int:
+    headers = {"Authorization": f"Bearer {engine.token}"}
+    asked = {"content": text, "add_special": special, "parse_special": True}
+    answer = httpx.post(f"{engine.url}/tokenize", json=asked, headers=headers, trust_env=False)
+    return len(answer.json()["tokens"])
+
+
+def busy(engine: supervise.Running) -> bool:
+    headers = {"Authorization": f"Bearer {engine.token}"}
+    slots = httpx.get(f"{engine.url}/slots", headers=headers, trust_env=False, timeout=60).json()
+    return any(slot["is_processing"] for slot in slots)
+
+
+def test_usage_is_exact_with_choices_and_a_warm_prefix(client: httpx.Client, settings: Settings) -> None:
+    one = client.post(CHAT, json=HELLO).json()["usage"]
+    many = client.post(CHAT, json={**HELLO, "n": 3, "temperature": 1}).json()
+    engine = engine_of(settings)
+    prompt = (
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        "<|im_start|>user\nSay hello.<|im_end|>\n<|im_start|>assistant\n"
+    )
+    counted = tokens_of(engine, prompt, special=True)
+    assert one["prompt_tokens"] == many["usage"]["prompt_tokens"] == counted
+    assert many["usage"]["prompt_tokens_details"]["cached_tokens"] >= counted - 1
+    assert len(many["choices"]) == 3
+    assert one["completion_tokens"] == 6
+    limits = [6 for choice in many["choices"] if choice["finish_reason"] == "length"]
+    ended = [choice for choice in many["choices"] if choice["finish_reason"] == "stop"]
+    # The end token was generated too.
+    said = sum(tokens_of(engine, choice["message"]["content"], special=False) + 1 for choice in ended)
+    assert many["usage"]["completion_tokens"] == sum(limits) + said
+    found = events(client.post(CHAT, json={**HELLO, "stream": True, "stream_options": {"include_usage": True}}))
+    assert found[-1]["usage"]["completion_tokens"] == 6
+    text = client.post("/v1/completions", json={"prompt": ["Once", "Once upon a time"], "max_tokens": 3}).json()
+    assert text["usage"]["prompt_tokens"] == sum(
+        tokens_of(engine, part, special=True) for part in ("Once", "Once upon a time")
+    )
+    assert text["usage"]["completion_tokens"] == 6
+
+
+def test_a_schema_a_tool_and_logprobs(client: httpx.Client) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "trip", "schema": CITIES}}
+    answer = client.post(CHAT, json={**HELLO, "response_format": form, "max_tokens": 60}).json()
+    assert set(json.loads(answer["choices"][0]["message"]["content"])) == {"city", "days"}
+    tools = [{"type": "function", "function": {"name": name, "parameters": CITIES}} for name in ("book", "cancel")]
+    asked: dict[str, Any] = {**HELLO, "tools": tools, "max_tokens": 80}
+    for choice in ("required", {"type": "function", "function": {"name": "cancel"}}):
+        message = client.post(CHAT, json={**asked, "tool_choice": choice}).json()["choices"][0]["message"]
+        (call,) = message["tool_calls"]
+        assert call["function"]["name"] in (("book", "cancel") if choice == "required" else ("cancel",))
+        assert set(json.loads(call["function"]["arguments"])) == {"city", "days"}
+    told = client.post(CHAT, json={**HELLO, "logprobs": True, "top_logprobs": 2}).json()["choices"][0]
+    assert len(told["logprobs"]["content"]) == 6
+    assert all(len(item["top_logprobs"]) == 2 for item in told["logprobs"]["content"])
+
+
+def test_a_schema_that_cannot_be_compiled_is_an_error_and_no_answer(client: httpx.Client) -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(?=a)b"}}, "required": ["x"]}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    response = client.post(CHAT, json={**HELLO, "response_format": form, "max_tokens": 30})
+    assert response.status_code in (400, 502), response.text
+    response = client.post(CHAT, json={**HELLO, "grammar": "root ::= nowhere"})
+    assert response.status_code == 400 and "grammar" in response.json()["error"]["message"]
+
+
+def test_overflow_of_the_context(client: httpx.Client) -> None:
+    long = [{"role": "user", "content": "word " * 20_000}]
+    response = client.post(CHAT, json={**HELLO, "messages": long})
+    assert response.status_code == 400 and response.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_leaving_frees_the_engine(client: httpx.Client, settings: Settings) -> None:
+    endless = {**HELLO, "grammar": "root ::= [0-9]{1800}", "max_tokens": 1800}
+    with pytest.raises(httpx.ReadTimeout):
+        client.post(CHAT, json=endless, timeout=3)
+    until(lambda: not busy(engine_of(settings)), 10)
+
+
+def test_a_killed_engine_ends_its_requests_and_comes_back(client: httpx.Client, settings: Settings) -> None:
+    endless = {**HELLO, "grammar": "root ::= [0-9]{1800}", "max_tokens": 1800, "stream": True}
+    first = engine_of(settings)
+    with client.stream("POST", CHAT, json=endless) as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith("data: ")
+        os.kill(first.engine_pid, signal.SIGKILL)
+        rest = [line for line in lines if line.startswith("data: ")]
+    assert json.loads(rest[-1][6:])["error"]["code"] == "model_unavailable"
+    assert client.post(CHAT, json=HELLO).status_code == 200
+    assert engine_of(settings).engine_pid != first.engine_pid
+    assert client.get("/v1/models/" + NAME).json()["resident"] is True
+
+
+def test_embeddings(client: httpx.Client, pulled: Callable[[str], str]) -> None:
+    pulled("all-minilm-l6-v2")
+    asked = {"input": ["a cat", "a kitten", "the tax law"]}
+    answer = client.post("/v1/embeddings", json=asked).json()
+    one, two, three = (row["embedding"] for row in answer["data"])
+    assert len(one) == 384 and answer["usage"]["prompt_tokens"] == 13
+
+    def near(left: list[float], right: list[float]) -> float:
+        return sum(a * b for a, b in zip(left, right, strict=True))
+
+    assert near(one, two) > near(one, three)
+    packed = client.post("/v1/embeddings", json={**asked, "encoding_format": "base64"}).json()
+    assert isinstance(packed["data"][0]["embedding"], str)
+    wrong = client.post("/v1/embeddings", json={**asked, "dimensions": 3})
+    assert wrong.status_code == 400 and wrong.json()["error"]["param"] == "dimensions"
