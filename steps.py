@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, JsonValue, model_validator
 
 from .estimates import Prediction
+from .labels import Label as Label
+from .labels import Source as Source
 from .messages import Frozen, ModelRequest, Usage
 
 
@@ -66,34 +68,6 @@ class ToolSpec(Frozen):
     """At most this many calls at once in a run; a run's own limit for it can only be lower."""
 
 
-Source = Literal["task", "memory", "model", "tool", "person", "substitute"]
-
-
-class Label(Frozen):
-    """Where a value came from. Untrusted as soon as a tool's reading is in it."""
-
-    sources: tuple[Source, ...] = ()
-    tools: tuple[str, ...] = ()
-    """Names of the tools whose results flowed in."""
-
-    @property
-    def trusted(self) -> bool:
-        """True while no tool result and no unverified memory is in the value."""
-        return "tool" not in self.sources and "memory" not in self.sources
-
-    def join(self, *others: Label) -> Label:
-        """The label of a value made from this one and ``others``."""
-        if len(others) == 1 and not self.sources and not self.tools:
-            return others[0]
-        sources, tools = list(self.sources), list(self.tools)
-        for other in others:
-            sources += [source for source in other.sources if source not in sources]
-            tools += [name for name in other.tools if name not in tools]
-        if len(sources) == len(self.sources) and len(tools) == len(self.tools):
-            return self
-        return Label(sources=tuple(sources), tools=tuple(tools))
-
-
 class NodePolicy(Frozen):
     """What happens when a node is slow or fails."""
 
@@ -122,7 +96,7 @@ class NodePolicy(Frozen):
 
 
 class Node(Frozen):
-    """One typed tool call of a plan.
+    """One typed tool call of a plan, or a small plan of its own (``body``).
 
     ``args`` are JSON with three special objects: ``{"$ref": "n2.rows[0].name"}`` is an earlier result,
     ``{"$text": ["at most ", {"$ref": "n1"}]}`` is text around earlier results, and inside a node with
@@ -130,18 +104,51 @@ class Node(Frozen):
     """
 
     id: Annotated[str, Field(pattern=r"^n[1-9][0-9]*$")]
-    tool: str
+    tool: str = ""
+    """Empty where ``body`` stands instead."""
     args: dict[str, JsonValue] = {}
     after: tuple[str, ...] = ()
     """Ids that must have finished first although nothing of them is used."""
     effect: Effect = Effect.READ
+    """That of the tool; of a body, the gravest in it."""
     when: dict[str, JsonValue] | None = None
     """A ``$ref``; the node is skipped unless the value is true, non-zero, non-empty."""
     over: dict[str, JsonValue] | None = None
     """A ``$ref`` to a list; the node runs once per element and its value is the list of results."""
     policy: NodePolicy = NodePolicy()
     sources: dict[str, Source] = {}
-    """Provenance of every literal, by its path in ``args`` (``sql``, ``rows[0].name``)."""
+    """Provenance of every literal, by its path in ``args`` (``sql``, ``rows[0].name``), or in ``start``."""
+    body: Body | None = None
+    """Calls that run in the place of one."""
+    ends: bool = False
+    """When it is done the plan ends: what is written after it and has not started is skipped."""
+
+
+class Body(Frozen):
+    """The small plan that a node runs in turns: one per element of ``over``, else one after another, at most ``most``.
+
+    Its ids are unique in the whole plan; its calls may refer to one another and to all that stands before their node,
+    the rest of the plan only to the node. ``item`` is the element, ``last`` what the turn before gave. Turns over a
+    list do not wait for one another, unless a call refers to ``last`` or an ``until`` decides on effects.
+    """
+
+    nodes: tuple[Node, ...] = ()
+    result: JsonValue = None
+    """What a turn gives, with references; null where a condition skipped what they lead to. None: the last result."""
+    until: dict[str, JsonValue] | None = None
+    """A ``$ref``; after ``enough`` turns in which it is true, non-zero, non-empty there is no other. A list ends there."""
+    enough: Annotated[int, Field(ge=1)] = 1
+    most: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """The bound of a loop, whose value is that of its last turn; needed for an ``until`` without ``over``."""
+    start: JsonValue = None
+    """What ``last`` is in the first turn; may hold references."""
+    pause: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds between two turns of a loop, in which it takes no worker."""
+    unmet: Literal["fail", "keep"] = "fail"
+    """What it means that a loop ends and ``until`` was not true: it failed, or its last turn counts all the same."""
+
+
+Node.model_rebuild()
 
 
 class Plan(Frozen):
@@ -156,12 +163,24 @@ class Plan(Frozen):
     answers: tuple[str, ...] = ()
     """Ids whose results answer the task; empty: all that no other call uses."""
 
+    def every(self) -> Iterator[Node]:
+        """Every node, those of bodies behind the node that they belong to."""
+        return inside(self.nodes)
+
     def node(self, id: str) -> Node:
-        """Return the node called ``id``; KeyError when there is none."""
-        for node in self.nodes:
+        """Return the node called ``id``, also of a body; KeyError when there is none."""
+        for node in self.every():
             if node.id == id:
                 return node
         raise KeyError(id)
+
+
+def inside(nodes: Iterable[Node]) -> Iterator[Node]:
+    """``nodes``, each followed by those of its body, at any depth."""
+    for node in nodes:
+        yield node
+        if node.body is not None:
+            yield from inside(node.body.nodes)
 
 
 class Verdict(Frozen):
@@ -215,6 +234,7 @@ class StepResult(Frozen):
 
     status: Status = "done"
     value: JsonValue = None
+    """Of what was skipped because the plan ended before: why."""
     failure: Failure | None = None
     label: Label = Label()
     usage: Usage = Usage()
@@ -241,7 +261,7 @@ class StepResult(Frozen):
 
 
 class StepKey(NamedTuple):
-    """A step's place in the journal. ``path`` is a node id, with ``[i]`` per map index, or a model role."""
+    """A step's place in the journal. ``path``: ``n3``, ``n3[2]`` in a map, ``n3[2].n5`` in a body, or a model role."""
 
     run: str
     revision: int
@@ -327,7 +347,8 @@ class Limits(Frozen):
     """Nodes running at once."""
     at_once: dict[str, Annotated[int, Field(gt=0)]] = {}
     """Calls running at once, by the name of a tool or of a resource that tools declare."""
-    max_nodes: Annotated[int, Field(gt=0)] = 64
+    max_nodes: Annotated[int, Field(gt=0)] = 10_000
+    """Calls of maps and bodies that a plan may come to while it runs, one by one; what is written has its own limit."""
     max_replans: Annotated[int, Field(ge=0)] = 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 
 import anyio
@@ -16,6 +16,8 @@ from .outcomes import asking, failed, labelled, may_have_happened, substituted, 
 from .ready import Launch
 from .values import resolve
 
+BODY = "body"
+"""What events call a node whose work is a body."""
 _NO_COST = Decimal(0)
 _NO_USAGE = Usage()
 
@@ -30,13 +32,13 @@ class Attempts:
         self._revision = revision
         self._halted = halted
 
-    async def make(self, launch: Launch, at: int, results: Mapping[str, StepResult]) -> StepResult:
+    async def make(self, launch: Launch, at: int) -> StepResult:
         """Make call ``at`` of ``launch`` until it succeeds or its attempts are over; only cancelling raises."""
         node, spec = launch.node, launch.spec
         path = path_of(launch, at)
         try:
             item = None if launch.items is None else launch.items[at]
-            args, labels = resolve(node, results, spec, item=item)
+            args, labels = resolve(node, launch.frame.scope, spec, item=item)
         except Exception as error:
             result = substituted(node, failed(error, node.tool))
             self.report(node, path, result)
@@ -73,19 +75,19 @@ class Attempts:
     def started(self, node: Node, path: str, attempt: int = 1) -> None:
         """Tell that a call, or a map, is on its way."""
         self._ctx.emit(
-            StepStarted(run=self._ctx.run, at=time.time(), path=path, name=node.tool, kind="tool", attempt=attempt)
+            StepStarted(run=self._ctx.run, at=time.time(), path=path, name=node.tool or BODY, kind="tool", attempt=attempt)
         )
 
     def report(self, node: Node, path: str, result: StepResult) -> None:
         """Tell what came of a call, a map or a node that was not run."""
-        # A map's own event carries no cost: its elements' events did.
-        total = node.over is not None and path == node.id
+        # A map's own event carries no cost, nor does a body's: those of their calls did.
+        total = node.body is not None or (node.over is not None and not path.endswith("]"))
         self._ctx.emit(
             StepDone(
                 run=self._ctx.run,
                 at=time.time(),
                 path=path,
-                name=node.tool,
+                name=node.tool or BODY,
                 kind="tool",
                 status=result.status,
                 seconds=result.seconds,
@@ -112,4 +114,5 @@ class Attempts:
 
 def path_of(launch: Launch, at: int) -> str:
     """Where call ``at`` of ``launch`` stands in the journal."""
-    return launch.node.id if launch.items is None else f"{launch.node.id}[{at}]"
+    path = launch.frame.path + launch.node.id
+    return path if launch.items is None else f"{path}[{at}]"
