@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -87,7 +87,7 @@ def _text(found: _Found) -> list[str]:
     if result is not None and result.predicted is not None:
         lines.append(f"guess  {estimate_line(result.predicted)}")
         lines.append(f"took   {took_line(took)}, planning apart")
-    lines.extend(_plan(plans, steps))
+    lines.extend(_plan(plans, steps, result.results if result is not None else {}))
     lines.extend(["", "steps"])
     lines.extend(f"  {_step(step)}" for step in steps)
     for question in questions:
@@ -100,12 +100,15 @@ def _text(found: _Found) -> list[str]:
     return lines
 
 
-def _plan(plans: Sequence[Plan], steps: Sequence[StepRow]) -> list[str]:
+def _plan(plans: Sequence[Plan], steps: Sequence[StepRow], whole: Mapping[str, StepResult]) -> list[str]:
     from ..planner.render import tree
 
     lines: list[str] = []
     results: dict[str, StepResult] = {}
+    own = {node.id for plan in plans for node in plan.nodes if node.over is not None or node.body is not None}
     for plan in plans:
+        # Of a map and of a body only the calls are steps.
+        results.update({id: result for id, result in whole.items() if id in own})
         results.update({s.path: _headed(s, s.result) for s in steps if s.result and s.revision <= plan.revision})
         title = "plan" if plan.revision == 0 else f"plan, revision {plan.revision}"
         lines.extend(["", title, tree(plan, results).rstrip() if plan.nodes else f"  refused: {plan.refusal}"])

@@ -207,11 +207,11 @@ class Scheduler:
         """Make the calls of a ready node ready and return None, or return the result it has without any."""
         id, spec = node.id, self._specs.get(node.tool)
         try:
+            if self._cut is not None and frame is self._root and frame.rank(id) > self._cut[0]:
+                return self._cut[1]
             stopped = blocked(node, frame.frontier.parents(id), frame.scope)
             if stopped is not None or self._halted:
                 return stopped
-            if self._cut is not None and frame is self._root and frame.rank(id) > self._cut[0]:
-                return self._cut[1]
             if spec is None and node.body is None:
                 raise UnknownName("tool", node.tool, list(self._specs))
             if node.when is not None and not holds(node, frame.scope):
@@ -261,7 +261,7 @@ class Scheduler:
             for node in course.ready:
                 self._begin(frame, node)
             if not course.body.nodes:
-                self._take_back(course, frame)
+                course.came_back(frame)
         if course.over and not course.dropped:
             result = course.result()
             self._attempts.report(course.node, course.path, result)
@@ -269,13 +269,10 @@ class Scheduler:
             del course.frame.launched[course.node.id]
             self._due.append((course.frame, course.node.id, result))
 
-    def _take_back(self, course: Course, frame: Frame) -> None:
-        for unneeded in course.came_back(frame):
-            abandon(unneeded, self._ready)
-
     def _turn_over(self, course: Course, frame: Frame) -> None:
         """Go on after a turn, at once or after the pause of its loop."""
-        self._take_back(course, frame)
+        for unneeded in course.came_back(frame):
+            abandon(unneeded, self._ready)
         part = course.parts[frame.at]
         pauses = course.body.pause and course.begun < course.size and not (part is not None and part.replayed)
         if not pauses or self._halted or self._group is None:

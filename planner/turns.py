@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
 
-from ..steps import Body, Effect, Label, Node, StepResult, ToolSpec, inside
+from ..steps import Body, Effect, Label, Node, StepResult, ToolSpec
 from .frontier import Frontier
 from .outcomes import failed, gathered, last_turn, substituted, turned
 from .ready import Launch, Ready
+from .validate import gravest
 from .values import begun_with, ended, given, given_by, label_of, parents, refs
 
 Scope: TypeAlias = MutableMapping[str, StepResult]
@@ -249,9 +250,3 @@ def embark(frame: Frame, node: Node, specs: Mapping[str, ToolSpec], items: list[
         parts=[None] * size,
         last=begun_with(node, frame.scope) if carries else None,
     )
-
-
-def gravest(node: Node, specs: Mapping[str, ToolSpec]) -> Effect:
-    """The effect of the tool of ``node``, or the gravest in its body; an unknown tool reads."""
-    found = {spec.effect for each in inside((node,)) if (spec := specs.get(each.tool)) is not None}
-    return next((effect for effect in (Effect.EXTERNAL, Effect.WRITE) if effect in found), Effect.READ)
