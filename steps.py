@@ -136,7 +136,7 @@ class Body(Frozen):
     result: JsonValue = None
     """What a turn gives, with references; null where a condition skipped what they lead to. None: the last result."""
     until: dict[str, JsonValue] | None = None
-    """A ``$ref``; after ``enough`` turns in which it is true, non-zero, non-empty there is no other. A list ends there."""
+    """A ``$ref``; after ``enough`` turns in which it is true, non-zero, non-empty there is no other."""
     enough: Annotated[int, Field(ge=1)] = 1
     most: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """The bound of a loop, whose value is that of its last turn; needed for an ``until`` without ``over``."""

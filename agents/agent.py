@@ -237,6 +237,7 @@ def limits_of(settings: Settings) -> Limits:
         deadline=settings.deadline,
         concurrency=settings.concurrency,
         at_once=settings.limit,
+        max_nodes=settings.max_nodes,
     )
 
 

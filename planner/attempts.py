@@ -75,7 +75,9 @@ class Attempts:
     def started(self, node: Node, path: str, attempt: int = 1) -> None:
         """Tell that a call, or a map, is on its way."""
         self._ctx.emit(
-            StepStarted(run=self._ctx.run, at=time.time(), path=path, name=node.tool or BODY, kind="tool", attempt=attempt)
+            StepStarted(
+                run=self._ctx.run, at=time.time(), path=path, name=node.tool or BODY, kind="tool", attempt=attempt
+            )
         )
 
     def report(self, node: Node, path: str, result: StepResult) -> None:

@@ -75,8 +75,8 @@ def never_run(halted: str) -> StepResult:
 def over_limit(path: str, calls: int, most: int) -> StepResult:
     """The result of a node with which the calls of maps and bodies would be too many."""
     message = (
-        f"{path}: with it the maps and bodies of the plan come to {calls} calls, at most max_nodes = {most} are allowed; "
-        "raise it (--max-nodes) and resume, or let the plan go through less."
+        f"{path}: with it the maps and bodies of the plan come to {calls} calls, at most max_nodes = {most} are "
+        "allowed; raise it (--max-nodes) and resume, or let the plan go through less."
     )
     return StepResult(
         status="spent", failure=Failure(code=BudgetSpent.code, message=message, exit_code=BudgetSpent.exit_code)
@@ -118,7 +118,7 @@ def turned(path: str, results: Sequence[tuple[str, StepResult]]) -> StepResult:
     """
     parts = [result for _, result in results]
     usage, cost = _sums(parts)
-    bad = [(id, part) for id, part in results if part.status not in ("done", "skipped") or part.failure and not part.ok]
+    bad = [(id, part) for id, part in results if not part.ok and (part.status != "skipped" or part.failure)]
     status: Status = "done"
     failure = next((part.failure for part in parts if part.substituted), None)
     if bad:

@@ -158,9 +158,7 @@ def mermaid(plan: Plan) -> str:
     for node in plan.every():
         used = _used(node)
         within = {inner.id for inner in node.body.nodes} if node.body is not None else set()
-        lines += [
-            f"    {id} {'-->' if id in used else '-.->'} {node.id}" for id in parents(node) if id in ids - within
-        ]
+        lines += [f"    {id} {'-->' if id in used else '-.->'} {node.id}" for id in parents(node) if id in ids - within]
     lines += [f"    classDef {name} fill:{p.fill},stroke:{p.line},color:{p.ink}" for name, p in _EFFECTS.items()]
     return "\n".join(lines)
 
@@ -272,7 +270,8 @@ def _box(node: Node, at: _Place, result: StepResult | None) -> str:
         f'stroke="{paint.line}" stroke-width="1.4"/>'
     )
     return (
-        f'<g><title>{_xml(hover)}</title>{below if node.body else ""}<rect x="{at.x}" y="{at.y}" width="{_BOX_W}" height="{_BOX_H}" rx="8" '
+        f"<g><title>{_xml(hover)}</title>{below if node.body else ''}"
+        f'<rect x="{at.x}" y="{at.y}" width="{_BOX_W}" height="{_BOX_H}" rx="8" '
         f'fill="{paint.fill}" stroke="{paint.line}" stroke-width="1.4"/>'
         f'<text x="{at.x + 12}" y="{at.y + 20}" font-size="13" font-weight="600" fill="{paint.ink}">'
         f"{_xml(_cut(top, 22))}</text>"
@@ -293,7 +292,9 @@ def _used(node: Node) -> set[str]:
 
 
 def _name(node: Node) -> str:
-    return node.tool or ("for each" if node.over is not None else "loop" if node.body and node.body.most else "plan")
+    if node.body is None:
+        return node.tool
+    return "for each" if node.over is not None else "loop" if node.body.most else "plan" if node.body.nodes else "value"
 
 
 def _detail(node: Node, width: int) -> str:

@@ -27,7 +27,9 @@ def dressed(node: Node, spec: ToolSpec | None, *, task: str, memory: str = "") -
         return node.model_copy(update={"body": node.body.model_copy(update={"nodes": inner}), "sources": start})
     if spec is None:
         known = _norm(task), _norm(memory)
-        found = {path: _source(value, *known) for name, value in node.args.items() for path, value in literals(value, name)}
+        found = {
+            path: _source(value, *known) for name, value in node.args.items() for path, value in literals(value, name)
+        }
         return node.model_copy(update={"sources": found})
     properties = spec.parameters.get("properties") or {}
     args = {name: _tidy(value, name, spec, properties.get(name)) for name, value in node.args.items()}

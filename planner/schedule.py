@@ -169,7 +169,7 @@ class Scheduler:
             self._end(id, self.results[id])
         for node in begins:
             self._begin(root, node)
-            self._settle()
+        self._settle()
 
     def _lengthen(self, ids: Iterable[str]) -> None:
         """Let those of ``ids`` whose calls wait for a worker know what is behind them now."""
@@ -195,7 +195,10 @@ class Scheduler:
                 continue
             frame.results[id] = result
             for child in frame.frontier.finish(id):
-                self._begin(frame, child)
+                now = self._admit(frame, child)
+                if now is not None:
+                    self._attempts.report(child, frame.path + child.id, now)
+                    due.append((frame, child.id, now))
             if frame.course is not None:
                 frame.left -= 1
                 if not frame.left:
@@ -207,7 +210,7 @@ class Scheduler:
         """Make the calls of a ready node ready and return None, or return the result it has without any."""
         id, spec = node.id, self._specs.get(node.tool)
         try:
-            if self._cut is not None and frame is self._root and frame.rank(id) > self._cut[0]:
+            if self._cut is not None and frame.course is None and frame.rank(id) > self._cut[0]:
                 return self._cut[1]
             stopped = blocked(node, frame.frontier.parents(id), frame.scope)
             if stopped is not None or self._halted:
@@ -239,13 +242,12 @@ class Scheduler:
         return None
 
     def _count(self, calls: int, frame: Frame, id: str) -> StepResult | None:
-        """Count calls that the plan does not show; when they are too many nothing more starts, and this is the result."""
+        """Count calls that the plan does not show; the result when they are too many, and then nothing more starts."""
         self._made += calls
         if self._made <= self._most:
             return None
-        result = over_limit(frame.path + id, self._made, self._most)
         self._halt("there would be more calls than max_nodes allows")
-        return result
+        return over_limit(frame.path + id, self._made, self._most)
 
     def _embark(self, frame: Frame, node: Node, items: list[Any] | None) -> None:
         course = embark(frame, node, self._specs, items, self._concurrency)
@@ -275,11 +277,11 @@ class Scheduler:
             abandon(unneeded, self._ready)
         part = course.parts[frame.at]
         pauses = course.body.pause and course.begun < course.size and not (part is not None and part.replayed)
-        if not pauses or self._halted or self._group is None:
+        if pauses and self._group is not None and not self._halted:
+            self._rest(course, +1)
+            self._group.start_soon(self._pause, course)
+        else:
             self._advance(course)
-            return
-        self._rest(course, +1)
-        self._group.start_soon(self._pause, course)
 
     async def _pause(self, course: Course) -> None:
         with anyio.CancelScope() as scope:
@@ -305,7 +307,7 @@ class Scheduler:
             around = around.frame.course
 
     def _end(self, id: str, result: StepResult) -> None:
-        """Skip what is written after ``id`` and has not started, where it did not come to be skipped itself."""
+        """Skip what is written after ``id`` and has not started."""
         root = self._root
         if not result.ok or (self._cut is not None and self._cut[0] <= root.rank(id)):
             return

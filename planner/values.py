@@ -155,8 +155,10 @@ def ends(plan: Plan) -> list[Node]:
 
 def lean(node: Node) -> Node:
     """``node`` without what ``after`` only repeats of its references, so that equal plans compare equal."""
+    body = node.body and node.body.model_copy(update={"nodes": tuple(map(lean, node.body.nodes))})
     used = parents(node.model_copy(update={"after": ()}))
-    return node.model_copy(update={"after": tuple(dict.fromkeys(id for id in node.after if id not in used))})
+    after = tuple(dict.fromkeys(id for id in node.after if id not in used))
+    return node.model_copy(update={"after": after, "body": body})
 
 
 def cell(value: Any) -> Any:
@@ -238,7 +240,7 @@ def begun_with(node: Node, results: Mapping[str, StepResult]) -> StepResult:
 
 
 def given_by(node: Node, results: Mapping[str, StepResult]) -> tuple[Any, Label]:
-    """The value that a finished turn of the body of ``node`` gives, and its label; ``results`` are those of the turn."""
+    """The value that a finished turn of the body of ``node`` gives, and its label; ``results`` are the turn's."""
     body = node.body
     assert body is not None
     fill = _Fill(node, results)
@@ -249,7 +251,7 @@ def given_by(node: Node, results: Mapping[str, StepResult]) -> tuple[Any, Label]
 
 
 def ended(node: Node, results: Mapping[str, StepResult]) -> bool:
-    """True when the ``until`` of the body of ``node`` holds in the turn of ``results``; of a skipped call it does not."""
+    """True when the ``until`` of the body of ``node`` holds in the turn of ``results``; a skipped call is false."""
     assert node.body is not None
     fill = _Fill(node, results)
     fill.lenient = True
