@@ -140,8 +140,7 @@ class Scheduler:
         self._spawn()
         self._rest_if_idle()
         await self._idle.wait()
-        own = {node.id for node in plan.nodes}
-        return {id: result for id, result in self.results.items() if id in own}
+        return {id: result for id, result in self.results.items() if id in self._root.frontier.nodes}
 
     def _adopt(self, nodes: Iterable[Node]) -> None:
         """Make ``nodes`` the plan and keep what was done or is under way for the ones that did not change."""

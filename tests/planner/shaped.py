@@ -156,8 +156,9 @@ def listed(parts: Sequence[Seen]) -> Seen:
 class _Writer:
     """Draws nodes with ids that are unique in the plan."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
+    def __init__(self, draw: st.DrawFn, twins: bool) -> None:
         self.draw = draw
+        self.twins = twins
         self.count = 0
 
     def id(self) -> str:
@@ -189,7 +190,11 @@ class _Writer:
         own = [*seen, *names, *(["item"] if "over" in node and "item" not in names else [])]
         used = draw(st.lists(st.sampled_from(own), max_size=2)) if own else []
         tool = draw(st.sampled_from(["mix", "mix", "some", "odd", "put", "weak"]))
-        return {**node, "tool": tool, "args": {"in": [ref(name) for name in used], "add": node["id"]}}
+        return {
+            **node,
+            "tool": tool,
+            "args": {"in": [ref(name) for name in used], "add": draw(st.integers(0, 1)) if self.twins else node["id"]},
+        }
 
     def body(
         self, seen: Sequence[str], lists: Sequence[str], names: Sequence[str], depth: int, *, mapped: bool
@@ -211,9 +216,9 @@ class _Writer:
 
 
 @st.composite
-def shaped(draw: st.DrawFn, *, ends: bool = False) -> Plan:
-    """Plans of up to six nodes, some with bodies of up to three, at most two deep."""
-    nodes = _Writer(draw).level(draw(st.integers(1, 6)), [], [], [], 2)
+def shaped(draw: st.DrawFn, *, ends: bool = False, twins: bool = False) -> Plan:
+    """Plans of up to six nodes, some with bodies of up to three, at most two deep; ``twins`` are equal calls."""
+    nodes = _Writer(draw, twins).level(draw(st.integers(1, 6)), [], [], [], 2)
     if ends:
         nodes[draw(st.integers(0, len(nodes) - 1))]["ends"] = True
     return complete(Plan.model_validate({"task": "t", "nodes": nodes}), SPECS)

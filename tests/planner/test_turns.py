@@ -17,10 +17,11 @@ from shuntyard.events import Event, StepDone
 from shuntyard.memory.journal import SqlJournal, recorded
 from shuntyard.memory.runs import Runs
 from shuntyard.memory.store import Store
+from shuntyard.planner.passes import optimise
 from shuntyard.planner.schedule import Scheduler
-from shuntyard.planner.validate import problems
+from shuntyard.planner.validate import complete, problems
 from shuntyard.protocols import Ctx
-from shuntyard.steps import Limits, Plan, Step, StepResult
+from shuntyard.steps import Effect, Limits, Plan, Step, StepResult, ToolSpec
 
 pytestmark = pytest.mark.anyio
 
@@ -142,6 +143,34 @@ class Mortal(World):
         if self._after == 0:
             self.die()
         return result
+
+
+PURE = [spec.model_copy(update={"stability": "pure" if spec.effect == "read" else "fresh"}) for spec in SPECS]
+
+
+@settings(max_examples=40, deadline=None)
+@given(made=shaped(twins=True), named=st.booleans())
+def test_passes_leave_the_results_of_a_shaped_plan_as_they_are(made: Plan, named: bool) -> None:
+    made = made.model_copy(update={"answers": (made.nodes[0].id,) if named else ()})
+    better, trace = optimise(made, PURE)
+    assert problems(better, PURE) == [] and optimise(better, PURE).plan == better
+    naive = Naive()
+    expected = whole(naive.run(made))
+    world = World()
+    results, _ = played(better, world)
+    for node in made.nodes:
+        place = trace.renamed.get(node.id, node.id)
+        if place in results:
+            assert seen(results[place]) == expected[node.id]
+    assert set(world.puts) == {path for path in naive.made if by_id(made, path) == "put"}
+
+
+def test_effects_in_a_body_keep_their_order_on_one_file() -> None:
+    schema = {"type": "object", "properties": {"path": {}, "x": {}}}
+    spec = ToolSpec(name="write", description="", parameters=schema, effect=Effect.WRITE, paths=("path",))
+    put = {"tool": "write", **args(path="a.txt")}
+    made = optimise(complete(plan(put, looped(put, put, most=2), put), [spec]), [spec]).plan
+    assert [node.after for node in made.every()] == [(), ("n1",), (), ("n11",), ("n2",)]
 
 
 # --- one at a time -------------------------------------------------------------------------------
