@@ -41,7 +41,7 @@ class Assumed:
 LOW = Assumed(elements=1, pace=0.5, holds=False, turns=0.0)
 LIKELY = Assumed(elements=5)
 HIGH = Assumed(elements=25, pace=3.0, retries=True, turns=1.0)
-_MOST = 10_000
+_MOST = 2_000
 """Calls of bodies that are played one by one; what is beyond them is left out."""
 
 

@@ -15,9 +15,11 @@ from shuntyard import Agent, tool
 from shuntyard.agents.board import Board
 from shuntyard.events import Event
 from shuntyard.memory.compact import compact
+from shuntyard.memory.store import Store
 from shuntyard.planner.program import parse_program
 from shuntyard.serving.scripted import ScriptedModel
 from shuntyard.settings import RuleSettings, Settings
+from shuntyard.steps import Limits
 
 pytestmark = pytest.mark.anyio
 PROGRAM = Path(__file__).with_name("looping.py")
@@ -167,8 +169,9 @@ async def test_a_recorded_run_is_replayed_turn_by_turn(tmp_path: Path) -> None:
     agent, run = await shop.run(PLAN)
     made = len(shop.calls)
     assert (await agent.replay(run)).equal
-    with Store.open(tmp_path / "home") as store:
-        compact(store)
+    store = Store.open(tmp_path / "home")
+    compact(store)
+    store.close()
     assert (await agent.replay(run)).equal
     assert len(shop.calls) == made
     shop.step = 20
@@ -195,3 +198,24 @@ async def test_the_board_has_one_row_for_all_turns_of_a_call(tmp_path: Path) -> 
     rows = {id: (row.depth, row.status, row.items, row.items_done) for id, row in board.rows.items()}
     assert rows["n2"] == (0, "done", 0, 0) and rows["n3"] == (1, "done", 2, 2)
     assert rows["n6"] == (0, "done", 0, 0) and rows["n8"] == (1, "done", 4, 4)
+
+
+async def test_a_run_that_came_to_too_many_calls_goes_on_with_more(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, approve=("keep",), max_nodes=5)
+    stopped = await shop.agent.run("go", plan=parse_program(PLAN))
+    assert stopped.status == "spent" and stopped.failure is not None and stopped.failure.exit_code == 4
+    assert "max_nodes = 5" in stopped.failure.message and stopped.results["n2"].ok
+    done = await shop.agent.resume(stopped.run, limits=Limits(max_nodes=12))
+    assert done.status == "done" and len(done.results["n6"].value) == 4
+    assert max(Counter(shop.calls).values()) == 1, "a finished call was made again"
+
+
+async def test_a_plan_ends_where_its_program_returns(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, approve=("keep",))
+    text = "n = grow(number={})\nend = large(number=n)\nif end:\n    return n\nkept = keep(number=n)\nreturn kept\n"
+    short = await shop.agent.run("go", plan=parse_program(text.format(50)))
+    assert (short.status, short.results["n3"].value, short.results["n4"].status) == ("done", 60, "skipped")
+    whole = await shop.agent.run("go", plan=parse_program(text.format(1)))
+    assert (whole.status, whole.results["n3"].status, whole.results["n4"].value) == ("done", "skipped", "kept 11")
+    assert shop.calls == ["grow 50", "large 60", "grow 1", "large 11", "keep 11"]
+    assert (await shop.agent.replay(short.run)).equal and (await shop.agent.replay(whole.run)).equal
