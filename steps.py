@@ -1,8 +1,7 @@
 """Task, Plan, Node, Step and their results: what is planned, what travels the road, what is kept.
 
-A ``Plan`` is data that memory stores and guards authorise. A ``Step`` is one attempt at one node (or
-one model call) on its way through ``record(guard(budget(dispatch)))``; it is not stored, its key and
-digest are.
+A ``Plan`` is data that memory stores and guards authorise. A ``Step`` is one attempt at one node (or one model call) on
+its way through ``record(guard(budget(dispatch)))``; it is not stored, its key and digest are.
 """
 
 from __future__ import annotations
@@ -47,8 +46,7 @@ class ToolSpec(Frozen):
     idempotent: bool = False
     """Doing it twice equals doing it once: a node in doubt is simply run again."""
     binds: tuple[str, ...] = ()
-    """Parameters that take a ``Bound`` when they mention earlier results: values travel beside the
-    text (SQL parameters, variables of an expression), never inside it."""
+    """Parameters that take a ``Bound`` for earlier results: values travel beside the text, never inside it."""
     paths: tuple[str, ...] = ()
     """Parameters that are paths in the workspace; the guard judges them resolved."""
     seconds: float = 0.05
@@ -78,10 +76,10 @@ class NodePolicy(Frozen):
     on_failure: Literal["isolate", "stop", "substitute", "ask"] = "isolate"
     """What a failure that stands after all attempts means. What has finished or runs is kept in every case.
 
-    ``isolate``: the node's dependents are cancelled before they start (``skipped``), all others go on.
-    ``stop``: as that, and nothing more starts. ``substitute``: ``substitute`` takes the place of the value
-    (in a map, of the failed element's) and dependents go on. ``ask``: dependents wait for a person; the run
-    ends ``waiting`` when the others are through, and resuming it tries again."""
+    ``isolate``: the node's dependents are cancelled before they start (``skipped``), all others go on. ``stop``: too,
+    and nothing more starts. ``substitute``: ``substitute`` takes the place of the value (in a map, of the failed
+    element's) and dependents go on. ``ask``: dependents wait for a person; the run ends ``waiting`` when the others are
+    through, and resuming it tries again."""
     substitute: JsonValue = None
     """A literal value; the failure stays on the result and the value's label says what it is."""
 
@@ -120,16 +118,19 @@ class Node(Frozen):
     """Provenance of every literal, by its path in ``args`` (``sql``, ``rows[0].name``), or in ``start``."""
     body: Body | None = None
     """Calls that run in the place of one."""
-    ends: bool = False
-    """When it is done the plan ends: what is written after it and has not started is skipped."""
+
+    @property
+    def ends(self) -> bool:
+        """True when the plan ends once it is done."""
+        return self.body is not None and self.body.ends
 
 
 class Body(Frozen):
     """The small plan that a node runs in turns: one per element of ``over``, else one after another, at most ``most``.
 
-    Its ids are unique in the whole plan; its calls may refer to one another and to all that stands before their node,
-    the rest of the plan only to the node. ``item`` is the element, ``last`` what the turn before gave. Turns over a
-    list do not wait for one another, unless a call refers to ``last`` or an ``until`` decides on effects.
+    Ids are unique in the whole plan. Calls inside see one another and what stands before their node, others only the
+    node; ``item`` is the element, ``last`` what the turn before gave. Turns over a list wait for one another only where
+    a call refers to ``last`` or an ``until`` decides on effects.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -146,9 +147,8 @@ class Body(Frozen):
     """Seconds between two turns of a loop, in which it takes no worker."""
     unmet: Literal["fail", "keep"] = "fail"
     """What it means that a loop ends and ``until`` was not true: it failed, or its last turn counts all the same."""
-
-
-Node.model_rebuild()
+    ends: bool = False
+    """Once its node is done the plan ends: what is written after it and has not started is skipped."""
 
 
 class Plan(Frozen):
@@ -224,9 +224,8 @@ class Settlement(Frozen):
 
 
 Status = Literal["done", "failed", "skipped", "denied", "waiting", "spent", "doubt", "cancelled"]
-"""``done`` and ``skipped`` are final. ``failed`` stays failed unless a resume of an ended run asks again.
-``denied``, ``waiting``, ``spent``, ``doubt`` and ``cancelled`` did not run (or may not have) and are
-decided anew on resume."""
+"""``done`` and ``skipped`` are final. ``failed`` stays failed unless a resume of an ended run asks again. ``denied``,
+``waiting``, ``spent``, ``doubt`` and ``cancelled`` did not run (or may not have) and are decided anew on resume."""
 
 
 class StepResult(Frozen):

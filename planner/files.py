@@ -61,8 +61,6 @@ def node_record(node: Node) -> dict[str, Any]:
     if node.body is not None:
         own = node.body.model_dump(mode="json", exclude_defaults=True, exclude={"nodes"})
         record["body"] = {"nodes": [node_record(inner) for inner in node.body.nodes], **own}
-    if node.ends:
-        record["ends"] = True
     if node.policy != NodePolicy():
         record["policy"] = node.policy.model_dump(exclude_defaults=True)
     if node.sources:

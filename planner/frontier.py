@@ -151,7 +151,7 @@ def identity(node: Node) -> str:
     said = {"args": node.args, "when": node.when, "over": node.over, "failure": failure}
     if node.body is not None:
         said["body"] = node.body.model_dump(mode="json")
-    return digest_call(node.tool, {**said, "ends": True} if node.ends else said)
+    return digest_call(node.tool, said)
 
 
 def unchanged(old: Mapping[str, Node], new: Iterable[Node]) -> set[str]:

@@ -155,7 +155,7 @@ class _Reader:
             return
         values: list[JsonValue] = [{"$ref": ref} for ref in found]
         result = values[0] if len(values) == 1 else values or self.when
-        id = self.add(body={"result": result}, ends=True)
+        id = self.add(body={"result": result, "ends": True})
         self.answers += [id] if found else []
 
     def loop(self, statement: ast.For) -> None:

@@ -98,7 +98,7 @@ def _asked(shot: Shot, *, known: bool) -> str:
 
 def _hints(hints: Sequence[Hint]) -> str:
     # What lines cannot say is no example of how to write them.
-    said = [hint for hint in hints if not any(node.body is not None or node.ends for node in hint.plan.nodes)]
+    said = [hint for hint in hints if not any(node.body is not None for node in hint.plan.nodes)]
     kept = [hint for hint in said if hint.plan.nodes and not hint.plan.refusal][:2]
     if not kept:
         return ""

@@ -81,13 +81,13 @@ def problems(plan: Plan, specs: Specs, *, max_nodes: int = 64, known: Collection
     within = {inner.id: node.id for node in plan.nodes if node.body for inner in inside(node.body.nodes)}
     checker = _checker()
     for at, node in enumerate(plan.nodes):
-        sight = Sight(at, order, known, looped, within)
+        sight = _Sight(at, order, known, looped, within)
         found += _references(node, sight)
         found += _call(node, tools, checker) if node.body is None else _body(node, sight, tools, checker)
     return found
 
 
-class Sight(NamedTuple):
+class _Sight(NamedTuple):
     """What a call can refer to."""
 
     at: int
@@ -108,7 +108,7 @@ class Sight(NamedTuple):
         return [id for id, place in self.order.items() if place < self.at] + list(self.known)
 
 
-def _body(node: Node, sight: Sight, tools: Mapping[str, ToolSpec], checker: Any) -> Iterator[str]:
+def _body(node: Node, sight: _Sight, tools: Mapping[str, ToolSpec], checker: Any) -> Iterator[str]:
     """What is wrong with the body of ``node``, and with the node for having one."""
     body = node.body
     assert body is not None
@@ -121,12 +121,12 @@ def _body(node: Node, sight: Sight, tools: Mapping[str, ToolSpec], checker: Any)
     below = {id: holder for id, holder in sight.within.items() if holder != node.id}
     below |= {other.id: each.id for each in body.nodes if each.body for other in inside(each.body.nodes)}
     for at, inner in enumerate(body.nodes):
-        inner_sight = Sight(at, order, known, (), below, names)
+        inner_sight = _Sight(at, order, known, (), below, names)
         yield from _references(inner, inner_sight)
         yield from _call(inner, tools, checker) if inner.body is None else _body(inner, inner_sight, tools, checker)
         if inner.ends:
             yield f"{inner.id}: only a call of the plan itself can end it; use 'until' to end the turns of {node.id}."
-    end = Sight(len(order), order, known, (), below, names)
+    end = _Sight(len(order), order, known, (), below, names)
     for text in dict.fromkeys(given(body)):
         yield from _reference(node, text, end)
 
@@ -169,7 +169,7 @@ def _looped(plan: Plan) -> list[str]:
     return [id for id, number in count.items() if number > 0]
 
 
-def _references(node: Node, sight: Sight) -> Iterator[str]:
+def _references(node: Node, sight: _Sight) -> Iterator[str]:
     own = node if node.body is None else node.model_copy(update={"body": None})
     names = {*sight.names, *(["item"] if node.over is not None and node.body is None else [])}
     start = [] if node.body is None else refs(own.model_copy(update={"args": {"start": node.body.start}}))
@@ -183,7 +183,7 @@ def _references(node: Node, sight: Sight) -> Iterator[str]:
         yield from _parent(node, id, sight)
 
 
-def _reference(node: Node, text: str, sight: Sight) -> Iterator[str]:
+def _reference(node: Node, text: str, sight: _Sight) -> Iterator[str]:
     """What is wrong with one reference."""
     yield from _named(node, text, sight.names)
     if text.startswith("n"):
@@ -202,7 +202,7 @@ def _named(node: Node, text: str, names: Collection[str]) -> Iterator[str]:
         yield f"{node.id}: {text!r} has no meaning here; only the calls of a body have a turn before."
 
 
-def _parent(node: Node, id: str, sight: Sight) -> Iterator[str]:
+def _parent(node: Node, id: str, sight: _Sight) -> Iterator[str]:
     order, earlier = sight.order, sight.earlier
     offer = f"use one of {', '.join(earlier[-8:])}" if earlier else "nothing comes before it: write the value itself"
     if id == node.id:

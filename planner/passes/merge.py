@@ -40,7 +40,7 @@ def _key(node: Node, scope: Scope, effects: int) -> str:
     ``effects`` are those written before ``node``: between two equal keys of a stable call stands none.
     """
     stability = scope.stability(node)
-    if stability == "fresh" or node.ends:
+    if stability == "fresh":
         return ""
     said = [node.tool, node.args, node.when, node.over, sorted(node.after), node.sources]
     epoch = effects if stability == "stable" else -1

@@ -220,5 +220,9 @@ def shaped(draw: st.DrawFn, *, ends: bool = False, twins: bool = False) -> Plan:
     """Plans of up to six nodes, some with bodies of up to three, at most two deep; ``twins`` are equal calls."""
     nodes = _Writer(draw, twins).level(draw(st.integers(1, 6)), [], [], [], 2)
     if ends:
-        nodes[draw(st.integers(0, len(nodes) - 1))]["ends"] = True
+        at = draw(st.integers(0, len(nodes) - 1))
+        if "body" not in nodes[at]:
+            nodes[at].pop("args")
+            nodes[at].update(tool="", body={"result": ref(nodes[at - 1]["id"]) if at else 1})
+        nodes[at]["body"]["ends"] = True
     return complete(Plan.model_validate({"task": "t", "nodes": nodes}), SPECS)

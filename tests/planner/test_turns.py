@@ -352,7 +352,7 @@ def test_the_plan_ends_where_it_says() -> None:
     yard = Yard()
     nodes = [
         args(value=1),
-        {"tool": "", "when": ref("n1"), "ends": True, "body": {"result": ref("n1")}},
+        {"tool": "", "when": ref("n1"), "body": {"result": ref("n1"), "ends": True}},
         {**args(sleep=5), "after": ["n1"]},
         args(x=ref("n3")),
     ]
@@ -380,7 +380,10 @@ def test_the_plan_ends_where_it_says() -> None:
         ([{**looped(args(), most=2), "tool": "read"}], "n1: has a body and calls 'read'"),
         ([{**looped(args(), most=2), "policy": {"retries": 3}}], "n1: retries is for one call"),
         ([{**looped(args(), most=2), "effect": "write"}], "n1: the effect is 'write', but the gravest in its body is"),
-        ([looped({**args(), "ends": True}, most=2)], "n11: only a call of the plan itself can end it"),
+        (
+            [looped({"tool": "", "body": {"result": 1, "ends": True}}, most=2)],
+            "n11: only a call of the plan itself can end it",
+        ),
         ([looped({**args(), "id": "n1"}, most=2)], "n1: this id is used twice"),
         ([looped({"tool": "reed"}, most=2)], "n11: unknown tool 'reed'; use one of read"),
         ([args(), mapped(args(), pause=2)], "n2: pause = 2 is for loops"),
