@@ -69,12 +69,11 @@ class Scheduler:
         self._group: TaskGroup | None = None
         self._idle = anyio.Event()
         self._workers = 0
-        self._resting = 0  # loops that pause
         self._closed = False
         self._halted = ""
         self._ends: set[str] = set()  # ids after which the plan ends
         self._cut: tuple[int, StepResult] | None = None  # where it ended, and the result of what is written after
-        self._pauses: set[anyio.CancelScope] = set()
+        self._pausing: set[Course] = set()
 
     async def run(self, plan: Plan) -> dict[str, StepResult]:
         """Run ``plan`` and return the result of every node, in the order of finishing.
@@ -264,6 +263,7 @@ class Scheduler:
             if not course.body.nodes:
                 course.came_back(frame)
         if course.over and not course.dropped:
+            course.dropped = True  # a pause in a turn that was not needed may still end
             result = course.result()
             self._attempts.report(course.node, course.path, result)
             self._halt_if_stopped(course.node, result)
@@ -277,18 +277,17 @@ class Scheduler:
         part = course.parts[frame.at]
         pauses = course.body.pause and course.begun < course.size and not (part is not None and part.replayed)
         if pauses and self._group is not None and not self._halted:
+            course.pause = anyio.CancelScope()
+            self._pausing.add(course)
             self._rest(course, +1)
             self._group.start_soon(self._pause, course)
         else:
             self._advance(course)
 
     async def _pause(self, course: Course) -> None:
-        with anyio.CancelScope() as scope:
-            self._pauses.add(scope)
-            try:
-                await anyio.sleep(course.body.pause)
-            finally:
-                self._pauses.discard(scope)
+        with course.pause:
+            await anyio.sleep(course.body.pause)
+        self._pausing.discard(course)
         self._rest(course, -1)
         if not course.dropped:
             self._advance(course)
@@ -298,7 +297,6 @@ class Scheduler:
 
     def _rest(self, course: Course, change: int) -> None:
         """Note that ``course`` pauses, or goes on: a turn around it that rests leaves room for another beside it."""
-        self._resting += change
         around = course.frame.course
         while around is not None:
             around.resting += change
@@ -373,12 +371,12 @@ class Scheduler:
         """Start nothing more; what runs may finish."""
         self._halted = self._halted or reason
         self._ready.clear()
-        for scope in self._pauses:
-            scope.cancel()
+        for course in self._pausing:
+            course.pause.cancel()
 
     def _rest_if_idle(self) -> None:
         """Notice the end: nothing runs and nothing is ready. What still waits now will never start."""
-        if self._workers or self._resting or not self._closed or self._group is None:
+        if self._workers or self._pausing or not self._closed or self._group is None:
             return
         for node in self._root.frontier.nodes.values():
             if node.id not in self.results:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
 
+import anyio
+
 from ..steps import Body, Effect, Label, Node, StepResult, ToolSpec
 from .frontier import Frontier
 from .outcomes import failed, gathered, last_turn, substituted, turned
@@ -92,6 +94,8 @@ class Course:
     """Turns in which something pauses."""
     held: list[int] = field(default_factory=list)
     """Indices of the turns in which ``until`` was true."""
+    pause: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    """That of the pause before its next turn."""
     dropped: bool = False
 
     @property
@@ -199,6 +203,7 @@ def drop(launch: Launch | Course, ready: Ready) -> None:
         ready.remove(launch)
         return
     launch.dropped = True
+    launch.pause.cancel()
     for frame in launch.open.values():
         abandon(frame, ready)
 

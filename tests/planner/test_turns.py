@@ -285,6 +285,21 @@ def test_a_list_ends_with_the_first_that_will_do_in_its_own_order() -> None:
     assert len(yard.starts) < 1 + 2 * 6
 
 
+def test_a_poll_that_nothing_needs_any_more_is_not_waited_for() -> None:
+    class Clock(Yard):
+        async def act(self, step: Step) -> Any:
+            return anyio.current_time() if "now" in step.args else await super().act(step)
+
+    # The first element is found after a second; the second one would poll for an hour.
+    poll = {"id": "n21", "tool": "", "body": {"nodes": [{"id": "n22", "tool": "read", **args(value=ref("item"))}]}}
+    poll["body"] |= {"most": 9, "until": ref("n22"), "pause": 3600}
+    made = mapped(args(sleep=1), result=ref("n11"), until=ref("n11"))
+    made["body"]["nodes"] = [poll, *made["body"]["nodes"]]
+    results = in_time(args(value=[1, 0, 0]), made, {**args(now=True), "after": ["n2"]}, yard=Clock())
+    assert len(results["n2"].value) == 1
+    assert results["n3"].value < 3000
+
+
 def test_enough_may_be_more_than_one() -> None:
     made = mapped(args(value=ref("item")), until=ref("n11"), enough=2)
     assert in_time(args(value=[0, 1, 0, 1, 1]), made)["n2"].value == [0, 1, 0, 1]
