@@ -212,6 +212,7 @@ class _Writer:
             body["enough"] = draw(st.sampled_from([1, 1, 2]))
         if not mapped and ("until" in body or draw(st.booleans())):
             body["most"] = draw(st.integers(1, 4))
+            body["pause"] = draw(st.sampled_from([0, 0, 3]))
         return body
 
 
