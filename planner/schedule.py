@@ -192,6 +192,8 @@ class Scheduler:
             if frame.dropped:
                 continue
             frame.results[id] = result
+            if id in self._ends:
+                self._end(id, result)
             for child in frame.frontier.finish(id):
                 now = self._admit(frame, child)
                 if now is not None:
@@ -201,8 +203,6 @@ class Scheduler:
                 frame.left -= 1
                 if not frame.left:
                     self._turn_over(frame.course, frame)
-            elif id in self._ends:
-                self._end(id, result)
 
     def _admit(self, frame: Frame, node: Node) -> StepResult | None:
         """Make the calls of a ready node ready and return None, or return the result it has without any."""

@@ -227,3 +227,13 @@ def shaped(draw: st.DrawFn, *, ends: bool = False, twins: bool = False) -> Plan:
             nodes[at].update(tool="", body={"result": ref(nodes[at - 1]["id"]) if at else 1})
         nodes[at]["body"]["ends"] = True
     return complete(Plan.model_validate({"task": "t", "nodes": nodes}), SPECS)
+
+
+def mapped(*calls: dict[str, Any], over: str = "n1", **body: Any) -> dict[str, Any]:
+    nodes = [{"id": f"n{at + 11}", "tool": "read", **call} for at, call in enumerate(calls)]
+    return {"tool": "", "over": ref(over), "body": {"nodes": nodes, **body}}
+
+
+def looped(*calls: dict[str, Any], most: int, **body: Any) -> dict[str, Any]:
+    made = mapped(*calls, most=most, **body)
+    return {name: value for name, value in made.items() if name != "over"}

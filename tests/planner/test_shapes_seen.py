@@ -1,16 +1,21 @@
 """Bodies as clients of a plan see them: filed, drawn and predicted."""
 
+from typing import Any
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shaped import SPECS, shaped
+from shaped import SPECS, looped, mapped, shaped
+from yard import SPECS as YARD
+from yard import args, plan, ref
 
 from shuntyard.planner.files import dump, parse
 from shuntyard.planner.lines import write
 from shuntyard.planner.predict import HIGH, LIKELY, LOW, estimate
 from shuntyard.planner.program import parse_program
 from shuntyard.planner.render import mermaid, svg, tree
+from shuntyard.planner.validate import problems
 from shuntyard.planner.values import lean
 from shuntyard.steps import Plan, StepResult, ToolSpec
 
@@ -74,3 +79,32 @@ def test_the_bounds_hold_with_bodies(made: Plan, workers: int) -> None:
         assert guess.lower - 1e-9 <= guess.makespan <= guess.upper + 1e-9
     low, high = (estimate(made, SPECS, workers, assumed) for assumed in (LOW, HIGH))
     assert low.calls <= high.calls and low.makespan <= high.makespan + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("nodes", "told"),
+    [
+        ([looped(args(), most=None, until=ref("n11"))], "n1: 'until' without a bound might never end; set 'most'"),
+        ([args(), mapped(args(), most=3)], "n2: 'over' and 'most' both say how many turns"),
+        ([looped(args(x=ref("n9")), most=2)], "n11: refers to n9, which does not exist"),
+        ([looped(args(), most=2), args(x=ref("n11"))], "n2: refers to n11, which is in the body of n1; refer to n1."),
+        ([looped(args(x=ref("item")), most=2)], "n11: 'item' has no meaning here"),
+        ([args(x=ref("last"))], "n1: 'last' has no meaning here"),
+        ([looped(args(x=ref("n12")), args(), most=2)], "n11: refers to n12, which comes later"),
+        ([looped(args(), most=2, until=ref("n7"))], "n1: refers to n7, which does not exist"),
+        ([looped(most=2)], "n1: its body has no call and no result"),
+        ([{**looped(args(), most=2), "tool": "read"}], "n1: has a body and calls 'read'"),
+        ([{**looped(args(), most=2), "policy": {"retries": 3}}], "n1: retries is for one call"),
+        ([{**looped(args(), most=2), "effect": "write"}], "n1: the effect is 'write', but the gravest in its body is"),
+        (
+            [looped({"tool": "", "body": {"result": 1, "ends": True}}, most=2)],
+            "n11: only a call of the plan itself can end it",
+        ),
+        ([looped({**args(), "id": "n1"}, most=2)], "n1: this id is used twice"),
+        ([looped({"tool": "reed"}, most=2)], "n11: unknown tool 'reed'; use one of read"),
+        ([args(), mapped(args(), pause=2)], "n2: pause = 2 is for loops"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_told_with_its_mend(nodes: list[dict[str, Any]], told: str) -> None:
+    found = problems(plan(*nodes), YARD)
+    assert [problem for problem in found if problem.startswith(told)], found

@@ -9,7 +9,7 @@ import pytest
 import virtual
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shaped import SPECS, Naive, Seen, World, shaped
+from shaped import SPECS, Naive, Seen, World, looped, mapped, shaped
 from yard import SPECS as YARD
 from yard import Yard, args, context, plan, ref
 
@@ -175,16 +175,6 @@ def test_effects_in_a_body_keep_their_order_on_one_file() -> None:
 
 
 # --- one at a time -------------------------------------------------------------------------------
-
-
-def mapped(*calls: dict[str, Any], over: str = "n1", **body: Any) -> dict[str, Any]:
-    nodes = [{"id": f"n{at + 11}", "tool": "read", **call} for at, call in enumerate(calls)]
-    return {"tool": "", "over": ref(over), "body": {"nodes": nodes, **body}}
-
-
-def looped(*calls: dict[str, Any], most: int, **body: Any) -> dict[str, Any]:
-    made = mapped(*calls, most=most, **body)
-    return {name: value for name, value in made.items() if name != "over"}
 
 
 async def run(*nodes: dict[str, Any], yard: Any = None, limits: Limits | None = None) -> dict[str, StepResult]:
@@ -378,32 +368,3 @@ def test_the_plan_ends_where_it_says() -> None:
         assert results[id].value == "not run because the plan ended with n2"
     results = in_time(args(value=0), *nodes[1:], yard=yard)
     assert [result.status for _, result in sorted(results.items())] == ["done", "skipped", "done", "done"]
-
-
-@pytest.mark.parametrize(
-    ("nodes", "told"),
-    [
-        ([looped(args(), most=None, until=ref("n11"))], "n1: 'until' without a bound might never end; set 'most'"),
-        ([args(), mapped(args(), most=3)], "n2: 'over' and 'most' both say how many turns"),
-        ([looped(args(x=ref("n9")), most=2)], "n11: refers to n9, which does not exist"),
-        ([looped(args(), most=2), args(x=ref("n11"))], "n2: refers to n11, which is in the body of n1; refer to n1."),
-        ([looped(args(x=ref("item")), most=2)], "n11: 'item' has no meaning here"),
-        ([args(x=ref("last"))], "n1: 'last' has no meaning here"),
-        ([looped(args(x=ref("n12")), args(), most=2)], "n11: refers to n12, which comes later"),
-        ([looped(args(), most=2, until=ref("n7"))], "n1: refers to n7, which does not exist"),
-        ([looped(most=2)], "n1: its body has no call and no result"),
-        ([{**looped(args(), most=2), "tool": "read"}], "n1: has a body and calls 'read'"),
-        ([{**looped(args(), most=2), "policy": {"retries": 3}}], "n1: retries is for one call"),
-        ([{**looped(args(), most=2), "effect": "write"}], "n1: the effect is 'write', but the gravest in its body is"),
-        (
-            [looped({"tool": "", "body": {"result": 1, "ends": True}}, most=2)],
-            "n11: only a call of the plan itself can end it",
-        ),
-        ([looped({**args(), "id": "n1"}, most=2)], "n1: this id is used twice"),
-        ([looped({"tool": "reed"}, most=2)], "n11: unknown tool 'reed'; use one of read"),
-        ([args(), mapped(args(), pause=2)], "n2: pause = 2 is for loops"),
-    ],
-)
-def test_what_is_wrong_with_a_body_is_told_with_its_mend(nodes: list[dict[str, Any]], told: str) -> None:
-    found = problems(plan(*nodes), YARD)
-    assert [problem for problem in found if problem.startswith(told)], found
