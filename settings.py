@@ -99,6 +99,8 @@ class Settings(Frozen):
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     deadline: Annotated[float, Field(ge=0)] | None = None
     concurrency: Annotated[int, Field(gt=0, le=1024)] = 16
+    max_nodes: Annotated[int, Field(gt=0)] = 10_000
+    """Calls of maps and bodies that a plan may come to while it runs."""
     limit: dict[str, Annotated[int, Field(gt=0)]] = {}
     """Calls at once, by the name of a tool or of a resource that tools declare."""
     speculate: Annotated[float, Field(ge=0)] = 2.0

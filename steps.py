@@ -1,8 +1,7 @@
 """Task, Plan, Node, Step and their results: what is planned, what travels the road, what is kept.
 
-A ``Plan`` is data that memory stores and guards authorise. A ``Step`` is one attempt at one node (or
-one model call) on its way through ``record(guard(budget(dispatch)))``; it is not stored, its key and
-digest are.
+A ``Plan`` is data that memory stores and guards authorise. A ``Step`` is one attempt at one node (or one model call) on
+its way through ``record(guard(budget(dispatch)))``; it is not stored, its key and digest are.
 """
 
 from __future__ import annotations
@@ -12,25 +11,21 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue
 
 from .edits import Edit
 from .estimates import Prediction
+from .labels import Label as Label
+from .labels import Source as Source
 from .messages import Frozen, ModelRequest, Usage
-
-
-class Effect(StrEnum):
-    """What a tool does to the world; decides when it may start and what a crash means."""
-
-    READ = "read"
-    """Changes nothing: may start while the plan is written, may be repeated."""
-    WRITE = "write"
-    """Changes the workspace: waits for the authorised plan, at most once."""
-    EXTERNAL = "external"
-    """Reaches beyond this machine or runs arbitrary code: as WRITE, and outside any undo."""
+from .plans import Body as Body
+from .plans import Effect as Effect
+from .plans import Node as Node
+from .plans import NodePolicy as NodePolicy
+from .plans import Plan as Plan
+from .plans import inside as inside
 
 
 class ToolSpec(Frozen):
@@ -46,8 +41,7 @@ class ToolSpec(Frozen):
     idempotent: bool = False
     """Doing it twice equals doing it once: a node in doubt is simply run again."""
     binds: tuple[str, ...] = ()
-    """Parameters that take a ``Bound`` when they mention earlier results: values travel beside the
-    text (SQL parameters, variables of an expression), never inside it."""
+    """Parameters that take a ``Bound`` for earlier results: values travel beside the text, never inside it."""
     paths: tuple[str, ...] = ()
     """Parameters that are paths in the workspace; the guard judges them resolved."""
     seconds: float = 0.05
@@ -65,104 +59,6 @@ class ToolSpec(Frozen):
     """What its calls use up together with those of other tools (``cpu``, ``network``); a run may limit it by name."""
     limit: Annotated[int, Field(gt=0)] | None = None
     """At most this many calls at once in a run; a run's own limit for it can only be lower."""
-
-
-Source = Literal["task", "memory", "model", "tool", "person", "substitute"]
-
-
-class Label(Frozen):
-    """Where a value came from. Untrusted as soon as a tool's reading is in it."""
-
-    sources: tuple[Source, ...] = ()
-    tools: tuple[str, ...] = ()
-    """Names of the tools whose results flowed in."""
-
-    @property
-    def trusted(self) -> bool:
-        """True while no tool result and no unverified memory is in the value."""
-        return "tool" not in self.sources and "memory" not in self.sources
-
-    def join(self, *others: Label) -> Label:
-        """The label of a value made from this one and ``others``."""
-        if len(others) == 1 and not self.sources and not self.tools:
-            return others[0]
-        sources, tools = list(self.sources), list(self.tools)
-        for other in others:
-            sources += [source for source in other.sources if source not in sources]
-            tools += [name for name in other.tools if name not in tools]
-        if len(sources) == len(self.sources) and len(tools) == len(self.tools):
-            return self
-        return Label(sources=tuple(sources), tools=tuple(tools))
-
-
-class NodePolicy(Frozen):
-    """What happens when a node is slow or fails."""
-
-    timeout: Annotated[float, Field(gt=0)] | None = None
-    """Seconds; None takes the tool's own."""
-    retries: Annotated[int, Field(ge=0, le=10)] = 1
-    """Further attempts after a retryable failure (ToolRetry, timeout of a read)."""
-    on_failure: Literal["isolate", "stop", "substitute", "ask"] = "isolate"
-    """What a failure that stands after all attempts means. What has finished or runs is kept in every case.
-
-    ``isolate``: the node's dependents are cancelled before they start (``skipped``), all others go on.
-    ``stop``: as that, and nothing more starts. ``substitute``: ``substitute`` takes the place of the value
-    (in a map, of the failed element's) and dependents go on. ``ask``: dependents wait for a person; the run
-    ends ``waiting`` when the others are through, and resuming it tries again."""
-    substitute: JsonValue = None
-    """A literal value; the failure stays on the result and the value's label says what it is."""
-
-    @model_validator(mode="after")
-    def _used(self) -> NodePolicy:
-        if self.substitute is not None and self.on_failure != "substitute":
-            raise ValueError(
-                f"substitute = {self.substitute!r} is never used with on_failure = {self.on_failure!r}; "
-                "set on_failure to 'substitute', or leave it out."
-            )
-        return self
-
-
-class Node(Frozen):
-    """One typed tool call of a plan.
-
-    ``args`` are JSON with three special objects: ``{"$ref": "n2.rows[0].name"}`` is an earlier result,
-    ``{"$text": ["at most ", {"$ref": "n1"}]}`` is text around earlier results, and inside a node with
-    ``over`` ``{"$ref": "item"}`` is the current element.
-    """
-
-    id: Annotated[str, Field(pattern=r"^n[1-9][0-9]*$")]
-    tool: str
-    args: dict[str, JsonValue] = {}
-    after: tuple[str, ...] = ()
-    """Ids that must have finished first although nothing of them is used."""
-    effect: Effect = Effect.READ
-    when: dict[str, JsonValue] | None = None
-    """A ``$ref``; the node is skipped unless the value is true, non-zero, non-empty."""
-    over: dict[str, JsonValue] | None = None
-    """A ``$ref`` to a list; the node runs once per element and its value is the list of results."""
-    policy: NodePolicy = NodePolicy()
-    sources: dict[str, Source] = {}
-    """Provenance of every literal, by its path in ``args`` (``sql``, ``rows[0].name``)."""
-
-
-class Plan(Frozen):
-    """A DAG of nodes in an order in which every reference points backwards."""
-
-    task: str
-    nodes: tuple[Node, ...]
-    revision: int = 0
-    refusal: str = ""
-    """Set instead of nodes when no tool can do what is asked: why, in the planner's words."""
-    origin: Literal["model", "memory", "person"] = "model"
-    answers: tuple[str, ...] = ()
-    """Ids whose results answer the task; empty: all that no other call uses."""
-
-    def node(self, id: str) -> Node:
-        """Return the node called ``id``; KeyError when there is none."""
-        for node in self.nodes:
-            if node.id == id:
-                return node
-        raise KeyError(id)
 
 
 class Verdict(Frozen):
@@ -208,9 +104,8 @@ class Settlement(Frozen):
 
 
 Status = Literal["done", "failed", "skipped", "denied", "waiting", "spent", "doubt", "cancelled"]
-"""``done`` and ``skipped`` are final. ``failed`` stays failed unless a resume of an ended run asks again.
-``denied``, ``waiting``, ``spent``, ``doubt`` and ``cancelled`` did not run (or may not have) and are
-decided anew on resume."""
+"""``done`` and ``skipped`` are final. ``failed`` stays failed unless a resume of an ended run asks again. ``denied``,
+``waiting``, ``spent``, ``doubt`` and ``cancelled`` did not run (or may not have) and are decided anew on resume."""
 
 
 class StepResult(Frozen):
@@ -218,6 +113,7 @@ class StepResult(Frozen):
 
     status: Status = "done"
     value: JsonValue = None
+    """Of what was skipped because the plan ended before: why."""
     failure: Failure | None = None
     label: Label = Label()
     usage: Usage = Usage()
@@ -247,7 +143,7 @@ class StepResult(Frozen):
 
 
 class StepKey(NamedTuple):
-    """A step's place in the journal. ``path`` is a node id, with ``[i]`` per map index, or a model role."""
+    """A step's place in the journal. ``path``: ``n3``, ``n3[2]`` in a map, ``n3[2].n5`` in a body, or a model role."""
 
     run: str
     revision: int
@@ -337,7 +233,8 @@ class Limits(Frozen):
     """Calls running at once, by the name of a tool or of a resource that tools declare."""
     speculate: Annotated[float, Field(ge=0)] = 2.0
     """Seconds of reads that may be made in vain, because they were started before their condition was known."""
-    max_nodes: Annotated[int, Field(gt=0)] = 64
+    max_nodes: Annotated[int, Field(gt=0)] = 10_000
+    """Calls of maps and bodies that a plan may come to while it runs, one by one; what is written has its own limit."""
     max_replans: Annotated[int, Field(ge=0)] = 1
 
 

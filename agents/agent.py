@@ -258,6 +258,7 @@ def limits_of(settings: Settings) -> Limits:
         concurrency=settings.concurrency,
         at_once=settings.limit,
         speculate=settings.speculate,
+        max_nodes=settings.max_nodes,
     )
 
 

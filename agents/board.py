@@ -59,8 +59,10 @@ class Row:
     seconds: float = 0.0
     note: str = ""
     items: int = 0
-    """Elements of a map that have started."""
+    """Elements of a map, or turns of a call in a body, that have started."""
     items_done: int = 0
+    depth: int = 0
+    """Bodies that it stands in."""
 
 
 @dataclass(slots=True)
@@ -145,7 +147,7 @@ class Board:
         return self._add(event.node)
 
     def _planned(self, event: Planned) -> str | None:
-        kept = {node.id for node in event.plan.nodes}
+        kept = {node.id for node in event.plan.every()}
         lines = [line for line in (self._add(node) for node in event.plan.nodes) if line]
         for id in [id for id, row in self.rows.items() if id not in kept and row.status == "planned"]:
             del self.rows[id]
@@ -219,16 +221,19 @@ class Board:
             if row.status == "running":
                 row.status, row.seconds = "cancelled", self.clock() - row.started
 
-    def _add(self, node: Node) -> str | None:
+    def _add(self, node: Node, depth: int = 0) -> str | None:
         known = self.rows.get(node.id)
         self.rows[node.id] = row = known or Row(id=node.id, call="")
         new = row.call == ""
-        row.call, row.needs = call_text(node), tuple(parents(node))
+        row.call, row.needs, row.depth = call_text(node), tuple(parents(node)), depth
+        for inner in node.body.nodes if node.body is not None else ():
+            self._add(inner, depth + 1)
         needs = f"  after {', '.join(row.needs)}" if row.needs else ""
         return f"{node.id} = {short(row.call, 120)}{needs}" if new else None
 
     def _row(self, path: str) -> Row:
-        id = path.partition("[")[0]
+        # One row for all turns of a call: where the path ends.
+        id = path.rpartition(".")[2].partition("[")[0]
         return self.rows.setdefault(id, Row(id=id, call=""))
 
     def _note(self, path: str, text: str) -> None:

@@ -142,7 +142,9 @@ def _outcome(
 ) -> tuple[Outcome, Sides | None] | None:
     """How a node differs, with both sides in words; None when neither side says anything of it."""
     if after is None or (after.failure is not None and after.failure.code == NOT_RECORDED):
-        return None if before is None or before.status == "cancelled" else ("gone", Sides(before=_state(before)))
+        # Whether what the end of a plan skipped had begun before is a matter of time.
+        silent = before is None or before.status == "cancelled" or (before.status == "skipped" and before.value)
+        return None if silent or before is None else ("gone", Sides(before=_state(before)))
     if before is None:
         return None if after.status == "cancelled" else ("new", Sides(after=_state(after)))
     if _end(before, runs[0]) != _end(after, runs[1]):

@@ -143,10 +143,10 @@ class LiveSink:
         times = self._seconds(row)
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(f"{icon} ", style=style)
-        text.append(f"{row.id} ", style="bold")
+        text.append(f"{'  ' * row.depth}{row.id} ", style="bold")
         needs = f"← {' '.join(row.needs)}  " if row.needs and self._unicode else ""
         count = f" {row.items_done}/{row.items}" if row.items else ""
-        room = max(12, width - len(row.id) - len(needs) - len(times) - len(count) - 8)
+        room = max(12, width - 2 * row.depth - len(row.id) - len(needs) - len(times) - len(count) - 8)
         text.append(short(row.call or row.note, room))
         text.append(count, style="cyan")
         text.append(f"  {needs}", style="dim")

@@ -198,6 +198,9 @@ def _told(before: Any, after: Any, tool: str) -> Sides:
 
 def _arguments(rooms: Rooms, path: str, plans: Mapping[int, Plan], record: RunResult) -> Any:
     """The arguments that the recorded call had, worked out from the recorded results; None when they cannot be."""
+    if "." in path:
+        # What a turn was given is only known while it runs.
+        return None
     id, _, index = path.rstrip("]").partition("[")
     node = next((node for plan in plans.values() for node in plan.nodes if node.id == id), None)
     spec = rooms.specs.get(node.tool) if node is not None else None
@@ -218,4 +221,5 @@ def _plain(args: Mapping[str, Any]) -> Any:
 
 
 def _node(path: str) -> str:
-    return path.partition("[")[0]
+    """The node of the plan that a step belongs to, also from inside of bodies."""
+    return path.partition(".")[0].partition("[")[0]

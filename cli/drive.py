@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, redirect_stdout
@@ -116,6 +117,10 @@ def last_lines(result: RunResult, asked: list[ApprovalAsked]) -> list[str]:
         return [*(lines or [f"waiting: {why}"]), f"  shuntyard approve {ids or 'ID'} && {again}"]
     if result.status == "doubt":
         paths = [path for path, step in result.results.items() if step.status == "doubt"]
+        # In a map or a body it is a call inside that is in doubt: its message names it.
+        found = [(path, result.results[path].failure) for path in paths]
+        named = [re.search(r"--assume (\S+)=done", failure.message) if failure else None for _, failure in found]
+        paths = [match[1] if match else path for match, path in zip(named, paths, strict=True)]
         flags = " ".join(f"--assume {path}=done" for path in paths)
         return [
             f"in doubt: {why or 'the outcome of ' + ', '.join(paths) + ' was never recorded'}",

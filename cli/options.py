@@ -95,6 +95,9 @@ class RunOptions(ToolOptions):
     concurrency: Annotated[
         str | None, typer.Option("--concurrency", "-j", metavar="N", help="Nodes running at once.")
     ] = None
+    max_nodes: Annotated[
+        str | None, typer.Option("--max-nodes", metavar="N", help="Calls of maps and loops that a plan may come to.")
+    ] = None
     limit: Annotated[
         list[str] | None,
         typer.Option("--limit", metavar="NAME=N", help="Calls at once of a tool or resource; repeatable."),
@@ -116,6 +119,7 @@ class RunOptions(ToolOptions):
             "max_tokens": self.max_tokens,
             "deadline": self.deadline,
             "concurrency": self.concurrency,
+            "max_nodes": self.max_nodes,
             "limit": _limits(self.limit),
             "memory": False if self.no_memory else None,
         }

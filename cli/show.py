@@ -137,7 +137,10 @@ def _plan(plans: Sequence[Plan], steps: Sequence[StepRow], ends: Mapping[str, St
 
     lines: list[str] = []
     results: dict[str, StepResult] = {}
+    own = {node.id for plan in plans for node in plan.nodes if node.over is not None or node.body is not None}
     for plan in plans:
+        # Of a map and of a body only the calls are steps.
+        results.update({id: result for id, result in ends.items() if id in own})
         results.update({s.path: _headed(s, s.result) for s in steps if s.result and s.revision <= plan.revision})
         # What was read in vain is on record as done; to the plan it is skipped.
         results.update({id: end for id, end in ends.items() if end.ahead and not end.ok})

@@ -53,7 +53,7 @@ class PolicyGate:
 
     async def review(self, plan: Plan, specs: Mapping[str, ToolSpec], ctx: Ctx) -> Mapping[str, Verdict]:
         """Decide on a plan's nodes as far as literals tell; each is judged again with its values when it runs."""
-        return {node.id: self._review(node, specs.get(node.tool), ctx) for node in plan.nodes}
+        return {node.id: self._review(node, specs.get(node.tool), ctx) for node in plan.every() if node.body is None}
 
     def _review(self, node: Node, spec: ToolSpec | None, ctx: Ctx) -> Verdict:
         if spec is None:

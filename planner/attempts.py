@@ -18,6 +18,8 @@ from .outcomes import asking, failed, labelled, may_have_happened, substituted, 
 from .ready import Launch
 from .values import resolve
 
+BODY = "body"
+"""What events call a node whose work is a body."""
 _NO_COST = Decimal(0)
 _NO_USAGE = Usage()
 
@@ -32,13 +34,13 @@ class Attempts:
         self._revision = revision
         self._halted = halted
 
-    async def make(self, launch: Launch, at: int, results: Mapping[str, StepResult]) -> StepResult:
+    async def make(self, launch: Launch, at: int) -> StepResult:
         """Make call ``at`` of ``launch`` until it succeeds or its attempts are over; only cancelling raises."""
         node = launch.node
         path = path_of(launch, at)
         try:
             item = None if launch.items is None else launch.items[at]
-            args, labels = resolve(node, results, launch.spec, item=item)
+            args, labels = resolve(node, launch.frame.scope, launch.spec, item=item)
         except Exception as error:
             result = substituted(node, failed(error, node.tool))
             self.report(node, path, result)
@@ -62,11 +64,11 @@ class Attempts:
             if not result.replayed:
                 await anyio.sleep(min(1.0, 0.05 * 2 ** (attempt - 2)))
 
-    async def guess(self, launch: Launch, results: Mapping[str, StepResult]) -> StepResult:
+    async def guess(self, launch: Launch) -> StepResult:
         """Make the call of ``launch`` before it is known to be needed: once, and without a report."""
         node = launch.node
         try:
-            args, labels = resolve(node, results, launch.spec)
+            args, labels = resolve(node, launch.frame.scope, launch.spec)
             step = replace(self._step(launch, node.id, args, labels, 1), guess=True)
             self.started(node, node.id)
             return labelled(await self._handle(step, self._ctx), step)
@@ -92,19 +94,21 @@ class Attempts:
     def started(self, node: Node, path: str, attempt: int = 1) -> None:
         """Tell that a call, or a map, is on its way."""
         self._ctx.emit(
-            StepStarted(run=self._ctx.run, at=time.time(), path=path, name=node.tool, kind="tool", attempt=attempt)
+            StepStarted(
+                run=self._ctx.run, at=time.time(), path=path, name=node.tool or BODY, kind="tool", attempt=attempt
+            )
         )
 
     def report(self, node: Node, path: str, result: StepResult) -> None:
         """Tell what came of a call, a map or a node that was not run."""
-        # A map's own event carries no cost: its elements' events did.
-        total = node.over is not None and path == node.id
+        # A map's own event carries no cost, nor does a body's: those of their calls did.
+        total = node.body is not None or (node.over is not None and not path.endswith("]"))
         self._ctx.emit(
             StepDone(
                 run=self._ctx.run,
                 at=time.time(),
                 path=path,
-                name=node.tool,
+                name=node.tool or BODY,
                 kind="tool",
                 status=result.status,
                 seconds=result.seconds,
@@ -131,4 +135,5 @@ class Attempts:
 
 def path_of(launch: Launch, at: int) -> str:
     """Where call ``at`` of ``launch`` stands in the journal."""
-    return launch.node.id if launch.items is None else f"{launch.node.id}[{at}]"
+    path = launch.frame.path + launch.node.id
+    return path if launch.items is None else f"{path}[{at}]"

@@ -10,7 +10,7 @@
 
 ``{"$ref": "n1.n"}`` is an earlier result, ``$text`` is text around some.
 ``after`` names every call that must finish first, those whose results are used included. Only ``tool``
-is required; ids count up from n1, nodes may stand in any order.
+or ``body`` is required; ids count up from n1, nodes may stand in any order. Those in a body have ids of their own.
 """
 
 from __future__ import annotations
@@ -48,13 +48,19 @@ def dump(plan: Plan) -> str:
 
 def node_record(node: Node) -> dict[str, Any]:
     """``node`` as it stands in a file: defaults left out, all parents in ``after``."""
-    record: dict[str, Any] = {"id": node.id, "tool": node.tool, "args": node.args, "after": list(parents(node))}
+    record: dict[str, Any] = {"id": node.id}
+    if node.body is None:
+        record |= {"tool": node.tool, "args": node.args}
+    record["after"] = list(parents(node))
     if "effect" in node.model_fields_set:
         record["effect"] = node.effect.value
     for name in ("when", "over"):
         value = getattr(node, name)
         if value is not None:
             record[name] = value
+    if node.body is not None:
+        own = node.body.model_dump(mode="json", exclude_defaults=True, exclude={"nodes"})
+        record["body"] = {"nodes": [node_record(inner) for inner in node.body.nodes], **own}
     if node.policy != NodePolicy():
         record["policy"] = node.policy.model_dump(exclude_defaults=True)
     if node.sources:
@@ -90,6 +96,8 @@ def parse(text: str) -> Plan:
             found.append(f'{where} = {str(record)[:60]!r} is not an object; write {{"tool": "...", "args": {{...}}}}.')
             continue
         found += _unknown(record, set(Node.model_fields), where)
+        if "tool" not in record and "body" not in record:
+            found.append(f"{where}.tool is missing; {_SHAPE}.")
         made.append({"id": f"n{at + 1}", **record})
     if found:
         raise PlanInvalid(found)

@@ -61,6 +61,17 @@ class Frontier:
         self._parents[node.id] = parents(node)
         self._note(node)
 
+    def copy(self) -> Frontier:
+        """The same nodes, to be finished independently of these; neither takes in more of them."""
+        twin = Frontier(self._specs)
+        twin.nodes, twin._parents, twin._places, twin._tails = self.nodes, self._parents, self._places, self._tails
+        twin._open, twin._children = dict(self._open), dict(self._children)
+        return twin
+
+    def span(self) -> float:
+        """Seconds of the longest path through all of it."""
+        return max((self._seconds(id) + self.tail(id) for id in self.nodes), default=0.0)
+
     def parents(self, id: str) -> tuple[str, ...]:
         """Ids that the node called ``id`` waits for, or waited for."""
         return self._parents[id]
@@ -124,8 +135,24 @@ class Frontier:
             self._effects[node.id] = None
 
     def _seconds(self, id: str) -> float:
-        spec = self._specs.get(self.nodes[id].tool)
-        return spec.seconds if spec is not None else 0.0
+        node = self.nodes[id]
+        spec = self._specs.get(node.tool)
+        return spec.seconds if spec is not None else span(node, self._specs)
+
+
+def span(node: Node, specs: Mapping[str, ToolSpec]) -> float:
+    """Seconds of the longest path through one turn of a body; 0 where there is none, for its tool is unknown."""
+    if node.body is None:
+        return 0.0
+    by_id = {inner.id: inner for inner in node.body.nodes}
+
+    def seconds(id: str) -> float:
+        spec = specs.get(by_id[id].tool)
+        return spec.seconds if spec is not None else span(by_id[id], specs)
+
+    waits = {id: tuple(parent for parent in parents(inner) if parent in by_id) for id, inner in by_id.items()}
+    behind = tails(waits, seconds)
+    return max((seconds(id) + behind.get(id, 0.0) for id in by_id), default=0.0)
 
 
 def tails(parents: dict[str, tuple[str, ...]], seconds: Callable[[str], float]) -> dict[str, float]:
@@ -145,7 +172,10 @@ def tails(parents: dict[str, tuple[str, ...]], seconds: Callable[[str], float]) 
 def identity(node: Node) -> str:
     """Digest of what ``node`` would do: its call, condition, list and what its failure means, not its order or time."""
     failure = (node.policy.on_failure, node.policy.substitute)
-    return digest_call(node.tool, {"args": node.args, "when": node.when, "over": node.over, "failure": failure})
+    said = {"args": node.args, "when": node.when, "over": node.over, "failure": failure}
+    if node.body is not None:
+        said["body"] = node.body.model_dump(mode="json")
+    return digest_call(node.tool, said)
 
 
 def unchanged(old: Mapping[str, Node], new: Iterable[Node]) -> set[str]:

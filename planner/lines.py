@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
-from ..steps import Node
+from ..steps import Body, Node
 
 OUTSIDE = "outside"
 """Name of the line that refuses; no tool may be called so."""
@@ -71,9 +71,12 @@ def parse_line(line: str, *, task: str = "") -> Node | Refusal:
 
 
 def write(node: Node) -> str:
-    """Return the node's line; ``parse_line`` of it gives the same id, tool, args, when, over and after."""
+    """Return the node's line; ``parse_line`` of it gives the same id, tool, args, when, over and after.
+
+    A body is written for readers only: lines have no form of it.
+    """
     args = ", ".join(f"{name}={write_value(value)}" for name, value in node.args.items())
-    line = f"{node.id[1:]}. {node.tool}({args})"
+    line = f"{node.id[1:]}. {node.tool}({args})" if node.body is None else f"{node.id[1:]}. {_turns(node.body)}"
     if node.over is not None:
         line += f" for each {write_value(node.over)}"
     if node.when is not None:
@@ -81,6 +84,14 @@ def write(node: Node) -> str:
     if node.after:
         line += " after " + ", ".join(f"${id[1:]}" for id in node.after)
     return line
+
+
+def _turns(body: Body) -> str:
+    """``{4. read(path=$item); 5. count(text=$4)} giving $5 until $5.ok, at most 10 times``."""
+    text = "{" + "; ".join(map(write, body.nodes)) + "}"
+    text += f" giving {write_value(body.result)}" if body.result is not None else ""
+    text += f" until {write_value(body.until)}" if body.until is not None else ""
+    return text + (f", at most {body.most} times" if body.most is not None else "")
 
 
 def write_value(value: Any) -> str:
@@ -97,7 +108,7 @@ def write_value(value: Any) -> str:
 
 
 def _surface(ref: str) -> str:
-    return ref if ref.startswith("item") else ref[1:]
+    return ref if ref.startswith(("item", "last")) else ref[1:]
 
 
 def _quoted(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from ..errors import NeedsPerson, ShuntyardError, ToolTimeout
+from ..errors import BudgetSpent, NeedsPerson, ShuntyardError, ToolTimeout
 from ..messages import Usage
 from ..steps import Effect, Failure, Label, Node, Status, Step, StepResult
 from .values import parse_ref, refs
@@ -65,6 +65,24 @@ def not_run(reason: str, *, status: Status = "cancelled", exit_code: int = 1) ->
     return StepResult(status=status, failure=Failure(code="not_run", message=reason, exit_code=exit_code))
 
 
+def never_run(halted: str) -> StepResult:
+    """The result of a node that nothing will start any more, because of ``halted``, or because it waits in vain."""
+    if halted:
+        return not_run(f"not run because {halted}")
+    return not_run("not run because it waits for a node that is not there, or for itself", status="failed")
+
+
+def over_limit(path: str, calls: int, most: int) -> StepResult:
+    """The result of a node with which the calls of maps and bodies would be too many."""
+    message = (
+        f"{path}: with it the maps and bodies of the plan come to {calls} calls, at most max_nodes = {most} are "
+        "allowed; raise it (--max-nodes) and resume, or let the plan go through less."
+    )
+    return StepResult(
+        status="spent", failure=Failure(code=BudgetSpent.code, message=message, exit_code=BudgetSpent.exit_code)
+    )
+
+
 def blocked(node: Node, waits: Sequence[str], results: Mapping[str, StepResult]) -> StepResult | None:
     """The result of ``node`` when a parent, one of ``waits``, does not let it run, else None.
 
@@ -93,16 +111,67 @@ def blocked(node: Node, waits: Sequence[str], results: Mapping[str, StepResult])
     return StepResult(status="skipped") if quiet else None
 
 
+def turned(path: str, results: Sequence[tuple[str, StepResult]]) -> StepResult:
+    """What came of the calls of a turn together, without a value: the gravest of their statuses, and all they took.
+
+    A call that its condition skipped is none that went wrong. ``path`` stands before the ids in messages.
+    """
+    parts = [result for _, result in results]
+    usage, cost = _sums(parts)
+    bad = [(id, part) for id, part in results if not part.ok and (part.status != "skipped" or part.failure)]
+    status: Status = "done"
+    failure = next((part.failure for part in parts if part.substituted), None)
+    if bad:
+        status = min((part.status for _, part in bad), key=_GRAVEST.index)
+        id, first = next((id, part) for id, part in bad if part.status == status)
+        failure = first.failure or Failure(code=status, message=status)
+        if not failure.message.startswith(path):
+            failure = failure.model_copy(update={"message": f"{path}{id}: {failure.message}"})
+    begun = [part.started for part in parts if part.started]
+    started = min(begun, default=0.0)
+    return StepResult(
+        status=status,
+        failure=failure,
+        label=Label().join(*(part.label for part in parts)),
+        usage=usage,
+        cost=cost,
+        started=started,
+        seconds=max((part.started + part.seconds for part in parts if part.started), default=0.0) - started,
+        replayed=bool(begun) and all(part.replayed for part in parts if part.started),
+    )
+
+
+def last_turn(node: Node, parts: Sequence[StepResult], *, met: bool) -> StepResult:
+    """The result of a loop: that of its last turn with what all took; failed when its condition had to be ``met``."""
+    last = parts[-1]
+    usage, cost = _sums(parts)
+    update: dict[str, Any] = {"usage": usage, "cost": cost, "attempts": 1}
+    if last.ok and not met:
+        until = node.body.until if node.body is not None else None
+        message = (
+            f"{node.id}: {(until or {}).get('$ref')!r} was not true in any of {len(parts)} turns; "
+            "set a larger 'most', or 'unmet' to 'keep' to go on with the last."
+        )
+        update |= {"status": "failed", "failure": Failure(code="not_met", message=message)}
+    started = min((part.started for part in parts if part.started), default=0.0)
+    update |= {"started": started, "seconds": last.started + last.seconds - started if last.started else 0.0}
+    return last.model_copy(update={**update, "replayed": all(part.replayed for part in parts)})
+
+
+def _sums(parts: Sequence[StepResult]) -> tuple[Usage, Decimal]:
+    usage, cost = Usage(), Decimal(0)
+    for part in parts:
+        usage, cost = usage + part.usage, cost + part.cost
+    return usage, cost
+
+
 def gathered(id: str, parts: Sequence[StepResult]) -> StepResult:
     """The result of a map: the list of its values, in order.
 
     When elements did not succeed the map takes the gravest of their statuses, the message counts and
     names them, and the value keeps what did succeed, with null in the gaps.
     """
-    usage = Usage()
-    cost = Decimal(0)
-    for part in parts:
-        usage, cost = usage + part.usage, cost + part.cost
+    usage, cost = _sums(parts)
     label = Label().join(*(part.label for part in parts))
     status: Status = "done"
     failure = None
@@ -111,9 +180,10 @@ def gathered(id: str, parts: Sequence[StepResult]) -> StepResult:
         status = min((part.status for _, part in bad), key=_GRAVEST.index)
         at, first = next((at, part) for at, part in bad if part.status == status)
         message = first.failure.message if first.failure else status
+        message = message if message.startswith(f"{id}[{at}]") else f"{id}[{at}]: {message}"
         failure = Failure(
             code=first.failure.code if first.failure else status,
-            message=f"{len(bad)} of {len(parts)} elements did not succeed; {id}[{at}]: {message}",
+            message=f"{len(bad)} of {len(parts)} elements did not succeed; {message}",
             exit_code=first.failure.exit_code if first.failure else 1,
         )
     elif replaced := [at for at, part in enumerate(parts) if part.substituted]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from ..estimates import Estimate
-from ..steps import Plan
+from ..steps import Node, Plan, ToolSpec
 from .frontier import tails
 from .validate import Specs, named
 from .values import parents, parse_ref, refs
@@ -34,17 +34,23 @@ class Assumed:
     """Whether conditions hold."""
     retries: bool = False
     """Whether every call uses all its attempts."""
+    turns: float = 0.5
+    """Share of its most turns that a loop with a condition takes, at least one."""
 
 
-LOW = Assumed(elements=1, pace=0.5, holds=False)
+LOW = Assumed(elements=1, pace=0.5, holds=False, turns=0.0)
 LIKELY = Assumed(elements=5)
-HIGH = Assumed(elements=25, pace=3.0, retries=True)
+HIGH = Assumed(elements=25, pace=3.0, retries=True, turns=1.0)
+_MOST = 2_000
+"""Calls of bodies that are played one by one; what is beyond them is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
     """What one node asks for."""
 
+    waits: tuple[str, ...]
+    """Ids that it waits for."""
     calls: int
     seconds: float
     """Of one call, with its attempts."""
@@ -59,52 +65,96 @@ def estimate(plan: Plan, specs: Specs, concurrency: int, assumed: Assumed = LIKE
 
     Nodes stand after their parents; parents outside the plan have finished. Nothing is called.
     """
-    tools = named(specs)
-    skipped = _skipped(plan) if not assumed.holds else set()
-    loads: dict[str, _Load] = {}
-    calls = 0
-    cost = Decimal(0)
-    for node in plan.nodes:
-        spec = tools.get(node.tool)
-        attempts = 1 + node.policy.retries if assumed.retries else 1
-        count = 0 if node.id in skipped else assumed.elements if node.over is not None else 1
-        loads[node.id] = _Load(count, attempts * assumed.pace * spec.seconds if spec else 0.0)
-        calls += attempts * count
-        cost += attempts * count * (spec.cost if spec else Decimal(0))
+    spread = _Spread(named(specs), assumed, _skipped(plan) if not assumed.holds else set())
+    spread.level(plan.nodes, "", {}, ())
+    loads = spread.loads
     single = {id: load.seconds if load.calls else 0.0 for id, load in loads.items()}
-    behind = tails({node.id: parents(node) for node in plan.nodes}, single.__getitem__)
+    behind = tails({id: load.waits for id, load in loads.items()}, single.__getitem__)
     return Estimate(
         concurrency=concurrency,
         work=sum(load.calls * load.seconds for load in loads.values()),
         span=max((seconds + behind.get(id, 0.0) for id, seconds in single.items()), default=0.0),
-        makespan=_played(plan, loads, behind, concurrency),
-        cost=cost,
-        calls=calls,
+        makespan=_played(loads, behind, concurrency),
+        cost=spread.cost,
+        calls=spread.calls,
     )
+
+
+class _Spread:
+    """The calls of a plan one by one, those of bodies once per turn, by path."""
+
+    def __init__(self, specs: Mapping[str, ToolSpec], assumed: Assumed, skipped: Collection[str]) -> None:
+        self._specs = specs
+        self._assumed = assumed
+        self._skipped = skipped
+        self.loads: dict[str, _Load] = {}
+        self.calls = 0
+        self.cost = Decimal(0)
+
+    def level(self, nodes: Sequence[Node], path: str, places: Mapping[str, str], first: tuple[str, ...]) -> list[str]:
+        """Add the calls of a plan, or of one turn, all of which wait for ``first``; returns their paths.
+
+        ``places`` are the paths of the ids around.
+        """
+        places = {**places, **{node.id: f"{path}{node.id}" for node in nodes}}
+        for node in nodes:
+            waits = (*first, *(places[id] for id in parents(node) if id in places))
+            if node.body is None:
+                self._call(node, places[node.id], waits)
+            else:
+                self._body(node, places, waits)
+        return [places[node.id] for node in nodes]
+
+    def _call(self, node: Node, path: str, waits: tuple[str, ...]) -> None:
+        spec, assumed = self._specs.get(node.tool), self._assumed
+        attempts = 1 + node.policy.retries if assumed.retries else 1
+        count = 0 if node.id in self._skipped else assumed.elements if node.over is not None else 1
+        self.loads[path] = _Load(waits, count, attempts * assumed.pace * spec.seconds if spec else 0.0)
+        self.calls += attempts * count
+        self.cost += attempts * count * (spec.cost if spec else Decimal(0))
+
+    def _body(self, node: Node, places: Mapping[str, str], waits: tuple[str, ...]) -> None:
+        """Add the turns of a body and, behind them, its node, which is no call."""
+        body, assumed, path = node.body, self._assumed, places[node.id]
+        assert body is not None
+        most = body.most or 1
+        loops = most if body.until is None else max(1, round(assumed.turns * most))
+        turns = 0 if node.id in self._skipped else assumed.elements if node.over is not None else loops
+        ends: list[str] = []
+        before = waits
+        for at in range(turns):
+            if len(self.loads) > _MOST:
+                break
+            ended = self.level(body.nodes, f"{path}[{at}].", places, before)
+            ends += ended
+            if node.over is None:
+                before = (*waits, *ended)
+        self.loads[path] = _Load((*waits, *ends), 0, 0.0)
 
 
 def _skipped(plan: Plan) -> set[str]:
     """Ids that do not run when no condition holds: those with one, and those that use the value of such."""
     found: set[str] = set()
-    for node in plan.nodes:
-        if node.when is not None or any(parse_ref(text).head in found for text in refs(node)):
+    for node in plan.every():
+        own = node if node.body is None else node.model_copy(update={"body": None})
+        if node.when is not None or any(parse_ref(text).head in found for text in refs(own)):
             found.add(node.id)
     return found
 
 
-def _played(plan: Plan, loads: Mapping[str, _Load], behind: Mapping[str, float], workers: int) -> float:
+def _played(loads: Mapping[str, _Load], behind: Mapping[str, float], workers: int) -> float:
     """Play the list schedule: whenever a worker is free it takes the ready call with the longest way to the end.
 
     As the scheduler does, whose limits of tools and resources are not played.
     """
     children: dict[str, list[str]] = defaultdict(list)
     waits: dict[str, int] = {}
-    for node in plan.nodes:
-        inside = [id for id in parents(node) if id in loads]
-        waits[node.id] = len(inside)
-        for id in inside:
-            children[id].append(node.id)
-    place = {node.id: at for at, node in enumerate(plan.nodes)}
+    for id, load in loads.items():
+        within = [parent for parent in dict.fromkeys(load.waits) if parent in loads]
+        waits[id] = len(within)
+        for parent in within:
+            children[parent].append(id)
+    place = {id: at for at, id in enumerate(loads)}
     left = {id: load.calls for id, load in loads.items()}
     ready: list[tuple[float, int, str]] = []
     running: list[tuple[float, int, str]] = []
@@ -120,7 +170,7 @@ def _played(plan: Plan, loads: Mapping[str, _Load], behind: Mapping[str, float],
                 ids += _freed(id, children, waits)
 
     now = 0.0
-    release([node.id for node in plan.nodes if not waits[node.id]])
+    release([id for id in loads if not waits[id]])
     while ready or running:
         while ready and len(running) < workers:
             _, at, id = heapq.heappop(ready)

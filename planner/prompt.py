@@ -105,7 +105,9 @@ def _asked(shot: Shot, *, known: bool) -> str:
 
 def earlier_tasks(hints: Sequence[Hint], worded: Callable[[Node], str]) -> str:
     """Return the paragraph of similar tasks and their plans, a call as ``worded`` has it; empty without any."""
-    kept = [hint for hint in hints if hint.plan.nodes and not hint.plan.refusal][:2]
+    # What lines cannot say is no example of how to write them.
+    said = [hint for hint in hints if not any(node.body is not None for node in hint.plan.nodes)]
+    kept = [hint for hint in said if hint.plan.nodes and not hint.plan.refusal][:2]
     if not kept:
         return ""
     parts = ["EARLIER TASKS (their plans worked; adapt them, do not copy values that differ)"]

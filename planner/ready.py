@@ -11,11 +11,14 @@ import heapq
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 
-from ..steps import Limits, Node, StepResult, ToolSpec
+from ..steps import Effect, Limits, Node, StepResult, ToolSpec
+
+if TYPE_CHECKING:
+    from .turns import Frame
 
 _Entry: TypeAlias = tuple[float, int, int, "Launch | _Lane"]
 """Remaining seconds (negative), place in the plan, serial number, and what stands there."""
@@ -35,6 +38,8 @@ class Launch:
     """Its place in the written order; decides between equally long paths."""
     tail: float
     """Seconds of the longest path behind it."""
+    frame: Frame
+    """Where the node stands."""
     items: list[Any] | None = None
     parts: list[StepResult | None] = field(default_factory=list)
     left: int = 1
@@ -48,6 +53,11 @@ class Launch:
     lane: _Lane | None = None
     serial: int = 0
     """That of its entry in its lane; 0 while it has none."""
+
+    @property
+    def effect(self) -> Effect:
+        """What the call does to the world."""
+        return self.spec.effect
 
     @property
     def size(self) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import NamedTuple
 
-from ..steps import Node, Plan, StepResult
+from ..steps import Body, Node, Plan, StepResult
 from .dag import layers
 from .outcomes import summary
 from .values import parents, parts_in, ref_in
@@ -73,18 +74,33 @@ def written(value: object) -> str:
 def call_text(node: Node, *, width: int = 100) -> str:
     """``query(sql="select 1")``, with what else the node says, in at most ``width`` characters."""
     args = ", ".join(f"{name}={written(value)}" for name, value in node.args.items())
-    text = f"{node.tool}({args})"
+    text = f"{node.tool}({args})" if node.body is None else _turns(node.body, looped=node.over is None)
     if node.over is not None:
         text += f" for each item of {written(node.over)}"
     if node.when is not None:
         text += f" if {written(node.when)}"
+    if node.ends:
+        text += ", then the plan ends"
     return _cut(text, width)
+
+
+def _turns(body: Body, *, looped: bool) -> str:
+    """``2 calls until $5.ok, at most 10 times``; of a body without calls its value."""
+    count = len(body.nodes)
+    text = f"{count} call{'' if count == 1 else 's'}" if count else written(body.result)
+    if body.until is not None:
+        enough = f" {body.enough} times" if body.enough > 1 else ""
+        text += f" until {written(body.until)}{enough}"
+    if looped and body.most is not None:
+        text += f", at most {body.most} times"
+    return text + (f", {body.pause:g} s apart" if body.pause else "")
 
 
 def tree(plan: Plan, results: Mapping[str, StepResult] | None = None) -> str:
     """Return ``plan`` as a text tree: each node stands below the last node it waits for.
 
-    Other parents are named behind an arrow. With ``results`` each line ends in status, time and value.
+    Other parents are named behind an arrow, the calls of a body stand below its node. With ``results``, by path,
+    each line ends in status, time and value, that of a call in a body in how often it ran.
     """
     if plan.refusal:
         return f"{_line(plan.task)}\n└─ refused: {_line(plan.refusal)}"
@@ -95,6 +111,7 @@ def tree(plan: Plan, results: Mapping[str, StepResult] | None = None) -> str:
         last_parent = max((id for id in parents(node) if id in place), key=place.__getitem__, default="")
         below.setdefault(last_parent, []).append(node.id)
     lines = [_line(plan.task)]
+    often = _often(results or {})
     stack = [(id, "", at == 0) for at, id in enumerate(reversed(below.get("", [])))]
     while stack:
         id, indent, last = stack.pop()
@@ -103,30 +120,66 @@ def tree(plan: Plan, results: Mapping[str, StepResult] | None = None) -> str:
         arrow = f"  ← {', '.join(others)}" if others else ""
         lines.append(f"{indent}{'└─' if last else '├─'} {id} {call_text(node)}{arrow}{_state(node, results)}")
         deeper = indent + ("   " if last else "│  ")
+        if node.body is not None:
+            lines += _inner(node.body, id, deeper, often)
         stack += [(child, deeper, at == 0) for at, child in enumerate(reversed(below.get(id, [])))]
     return "\n".join(lines)
 
 
+def _inner(body: Body, path: str, indent: str, often: Mapping[str, str]) -> Iterator[str]:
+    """The calls of a body, in their order, below the line of its node."""
+    for node in body.nodes:
+        here = f"{path}.{node.id}"
+        yield f"{indent}: {node.id} {call_text(node)}{often.get(here, '')}"
+        if node.body is not None:
+            yield from _inner(node.body, here, f"{indent}   ", often)
+
+
+def _often(results: Mapping[str, StepResult]) -> dict[str, str]:
+    """How often the calls of bodies ran and what came of them, by path without indices."""
+    counts: dict[str, Counter[str]] = {}
+    for path, result in results.items():
+        if "." in path:
+            counts.setdefault(re.sub(r"\[\d+\]", "", path), Counter())[result.status] += 1
+    return {
+        path: "  " + ", ".join(f"{_MARKS[status]} {number} {status}" for status, number in found.items())
+        for path, found in counts.items()
+    }
+
+
 def mermaid(plan: Plan) -> str:
-    """Return ``plan`` as a Mermaid flowchart; dotted arrows are order only, without a value."""
+    """Return ``plan`` as a Mermaid flowchart; dotted arrows are order only, without a value, a body is a box."""
     lines = ["flowchart TD"]
     if plan.refusal:
         return "\n".join([*lines, f'    refused["refused: {_mermaid(plan.refusal)}"]'])
-    ids = {node.id for node in plan.nodes}
+    ids = {node.id for node in plan.every()}
     for node in plan.nodes:
-        label = f"{node.id} {_mermaid(node.tool)}<br/>{_mermaid(_detail(node, 60))}"
-        lines.append(f'    {node.id}["{label}"]:::{node.effect.value}')
-    for node in plan.nodes:
+        lines += _boxes(node, "    ")
+    for node in plan.every():
         used = _used(node)
-        lines += [f"    {id} {'-->' if id in used else '-.->'} {node.id}" for id in parents(node) if id in ids]
+        within = {inner.id for inner in node.body.nodes} if node.body is not None else set()
+        lines += [f"    {id} {'-->' if id in used else '-.->'} {node.id}" for id in parents(node) if id in ids - within]
     lines += [f"    classDef {name} fill:{p.fill},stroke:{p.line},color:{p.ink}" for name, p in _EFFECTS.items()]
     return "\n".join(lines)
+
+
+def _boxes(node: Node, indent: str) -> Iterator[str]:
+    """A node and, in it, the calls of its body."""
+    if node.body is not None and node.body.nodes:
+        yield f'{indent}subgraph {node.id}["{node.id} {_mermaid(call_text(node))}"]'
+        for inner in node.body.nodes:
+            yield from _boxes(inner, f"{indent}    ")
+        yield f"{indent}end"
+        return
+    label = f"{node.id} {_mermaid(_name(node))}<br/>{_mermaid(_detail(node, 60))}"
+    yield f'{indent}{node.id}["{label}"]:::{node.effect.value}'
 
 
 def svg(plan: Plan, results: Mapping[str, StepResult] | None = None) -> str:
     """Return ``plan`` as SVG text that needs nothing else: boxes in layers from top to bottom.
 
-    Boxes are coloured by effect, with ``results`` by status; hovering shows the whole call and value.
+    Boxes are coloured by effect, with ``results`` by status; hovering shows the whole call and value. A node with a
+    body is a pile; hovering shows its calls.
     All text is escaped.
     """
     places = _places(plan)
@@ -205,15 +258,20 @@ def _edges(plan: Plan, places: Mapping[str, _Place]) -> Iterator[str]:
 
 def _box(node: Node, at: _Place, result: StepResult | None) -> str:
     paint = _EFFECTS[node.effect.value] if result is None else _STATES[result.status]
-    top = f"{node.id}  {node.tool}"
+    top = f"{node.id}  {_name(node)}"
     if result is not None:
         top = f"{_MARKS[result.status]} {top}"
-    hover = call_text(node, width=600)
+    hover = "\n".join([call_text(node, width=600), *(_inner(node.body, node.id, "", {}) if node.body else ())])
     if result is not None:
         hover += "\n" + (result.failure.message if result.failure else summary(result.value, width=400))
     took = f"{result.seconds * 1000:.0f} ms" if result is not None and result.status == "done" else ""
+    below = (
+        f'<rect x="{at.x + 5}" y="{at.y + 5}" width="{_BOX_W}" height="{_BOX_H}" rx="8" fill="{paint.fill}" '
+        f'stroke="{paint.line}" stroke-width="1.4"/>'
+    )
     return (
-        f'<g><title>{_xml(hover)}</title><rect x="{at.x}" y="{at.y}" width="{_BOX_W}" height="{_BOX_H}" rx="8" '
+        f"<g><title>{_xml(hover)}</title>{below if node.body else ''}"
+        f'<rect x="{at.x}" y="{at.y}" width="{_BOX_W}" height="{_BOX_H}" rx="8" '
         f'fill="{paint.fill}" stroke="{paint.line}" stroke-width="1.4"/>'
         f'<text x="{at.x + 12}" y="{at.y + 20}" font-size="13" font-weight="600" fill="{paint.ink}">'
         f"{_xml(_cut(top, 22))}</text>"
@@ -233,7 +291,15 @@ def _used(node: Node) -> set[str]:
     return set(parents(node.model_copy(update={"after": ()})))
 
 
+def _name(node: Node) -> str:
+    if node.body is None:
+        return node.tool
+    return "for each" if node.over is not None else "loop" if node.body.most else "plan" if node.body.nodes else "value"
+
+
 def _detail(node: Node, width: int) -> str:
+    if node.body is not None:
+        return _cut(" ".join(_name(inner) for inner in node.body.nodes) or written(node.body.result), width)
     return _cut(", ".join(f"{name}={written(value)}" for name, value in node.args.items()), width)
 
 

@@ -20,8 +20,17 @@ def dressed(node: Node, spec: ToolSpec | None, *, task: str, memory: str = "") -
 
     Idempotent and a function of the node alone, so that a line that started early is the line of the plan.
     """
+    if node.body is not None:
+        inner = tuple(dressed(each, None, task=task, memory=memory) for each in node.body.nodes)
+        known = _norm(task), _norm(memory)
+        start = {path: _source(value, *known) for path, value in literals(node.body.start, "start")}
+        return node.model_copy(update={"body": node.body.model_copy(update={"nodes": inner}), "sources": start})
     if spec is None:
-        return node
+        known = _norm(task), _norm(memory)
+        found = {
+            path: _source(value, *known) for name, value in node.args.items() for path, value in literals(value, name)
+        }
+        return node.model_copy(update={"sources": found})
     properties = spec.parameters.get("properties") or {}
     args = {name: _tidy(value, name, spec, properties.get(name)) for name, value in node.args.items()}
     known = _norm(task), _norm(memory)

@@ -17,9 +17,9 @@ import anyio
 from ..events import Speculated
 from ..protocols import Ctx
 from ..steps import Effect, Node, StepResult, ToolSpec
-from .frontier import Frontier
 from .outcomes import blocked
 from .ready import Launch, Ready
+from .turns import Frame
 from .values import parse_ref, ref_in, refs
 
 
@@ -51,15 +51,16 @@ class Guesses:
 
     # --- before the condition is known ------------------------------------------------------------
 
-    def consider(self, nodes: Sequence[Node], frontier: Frontier, results: Mapping[str, StepResult]) -> None:
+    def consider(self, nodes: Sequence[Node], frame: Frame) -> None:
         """Make guesses ready for ``nodes``, each waiting for one other only, where that is sound and in the budget."""
         if not nodes and not self._held:
             return
-        due = [node for id in [id for id in self._held if id in results] for node in self._held.pop(id)]
+        due = [node for id in [id for id in self._held if id in frame.results] for node in self._held.pop(id)]
         for node in (*nodes, *due):
-            self._consider(node, frontier, results)
+            self._consider(node, frame)
 
-    def _consider(self, node: Node, frontier: Frontier, results: Mapping[str, StepResult]) -> None:
+    def _consider(self, node: Node, frame: Frame) -> None:
+        frontier, results = frame.frontier, frame.results
         spec = self._specs.get(node.tool)
         budget = self._ctx.limits.speculate
         if spec is None or not budget or node.id in self._tried or not _repeatable(node, spec):
@@ -73,7 +74,7 @@ class Guesses:
             return
         if self._at_risk() + spec.seconds > budget:
             return
-        launch = Launch(node, spec, place=frontier.place(node.id), tail=frontier.tail(node.id), guess=True)
+        launch = Launch(node, spec, place=frame.rank(node.id), tail=frame.behind(node.id), frame=frame, guess=True)
         self._tried.add(node.id)
         self._pending[node.id] = _Guess(launch)
         self._ready.push(launch)

@@ -67,7 +67,7 @@ def without_repeats(plan: Plan) -> Plan:
     seen: list[tuple[Any, ...]] = []
     kept = []
     for node in plan.nodes:
-        call = (node.tool, node.args, node.when, node.over, node.after)
+        call = (node.tool, node.args, node.when, node.over, node.after, node.body)
         if call not in seen or node.id in used or node.effect is not Effect.READ:
             kept.append(node)
         seen.append(call)

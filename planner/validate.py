@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from ..steps import Node, Plan, ToolSpec
-from .values import parents, parse_ref, parts_in, ref_in, refs
+from ..steps import Body, Effect, Node, Plan, ToolSpec, inside
+from .values import given, parents, parse_ref, parts_in, ref_in, refs
 
 Specs: TypeAlias = Mapping[str, ToolSpec] | Iterable[ToolSpec]
 """Tools by name, or just the tools."""
@@ -19,15 +19,34 @@ def named(specs: Specs) -> Mapping[str, ToolSpec]:
 
 
 def complete(plan: Plan, specs: Specs) -> Plan:
-    """Return ``plan`` with the effect of every node taken from its tool; unknown tools are left alone."""
+    """Return ``plan`` with the effect of every node taken from its tool; unknown tools are left alone.
+
+    An effect that is written after a call that may end the plan waits for it.
+    """
     known = named(specs)
-    nodes = tuple(
-        node.model_copy(update={"effect": known[node.tool].effect})
-        if node.tool in known and node.effect != known[node.tool].effect
-        else node
-        for node in plan.nodes
-    )
-    return plan.model_copy(update={"nodes": nodes})
+    nodes = [_completed(node, known) for node in plan.nodes]
+    last: list[str] = []
+    for at, node in enumerate(nodes):
+        if node.effect is not Effect.READ and (free := [id for id in last if id not in parents(node)]):
+            nodes[at] = node.model_copy(update={"after": (*node.after, *free)})
+        if node.ends:
+            last.append(node.id)
+    return plan.model_copy(update={"nodes": tuple(nodes)})
+
+
+def _completed(node: Node, specs: Mapping[str, ToolSpec]) -> Node:
+    if node.body is not None:
+        inner = tuple(_completed(each, specs) for each in node.body.nodes)
+        body = node.body if inner == node.body.nodes else node.body.model_copy(update={"nodes": inner})
+        return node.model_copy(update={"body": body, "effect": gravest(node, specs)})
+    effect = specs[node.tool].effect if node.tool in specs else node.effect
+    return node if effect == node.effect else node.model_copy(update={"effect": effect})
+
+
+def gravest(node: Node, specs: Mapping[str, ToolSpec]) -> Effect:
+    """The effect of the tool of ``node``, or the gravest in its body; an unknown tool reads."""
+    found = {spec.effect for each in inside((node,)) if (spec := specs.get(each.tool)) is not None}
+    return next((effect for effect in (Effect.EXTERNAL, Effect.WRITE) if effect in found), Effect.READ)
 
 
 def problems(plan: Plan, specs: Specs, *, max_nodes: int = 64, known: Collection[str] = ()) -> list[str]:
@@ -43,12 +62,15 @@ def problems(plan: Plan, specs: Specs, *, max_nodes: int = 64, known: Collection
     if not plan.nodes:
         return ["the plan is empty; write at least one call, or refuse with a reason."]
     found: list[str] = []
-    if len(plan.nodes) > max_nodes:
-        found.append(f"the plan has {len(plan.nodes)} nodes, at most {max_nodes} are allowed; use fewer calls.")
+    if (count := len(list(plan.every()))) > max_nodes:
+        found.append(f"the plan has {count} nodes, at most {max_nodes} are allowed; use fewer calls.")
     order: dict[str, int] = {}
-    for at, node in enumerate(plan.nodes):
-        if node.id in order or node.id in known:
+    seen = set(known)
+    for node in plan.every():
+        if node.id in seen:
             found.append(f"{node.id}: this id is used twice; give every call a number of its own.")
+        seen.add(node.id)
+    for at, node in enumerate(plan.nodes):
         order.setdefault(node.id, at)
     looped = _looped(plan)
     if looped:
@@ -56,11 +78,77 @@ def problems(plan: Plan, specs: Specs, *, max_nodes: int = 64, known: Collection
     for id in plan.answers:
         if id not in order and id not in known:
             found.append(f"answers: names {id}, which does not exist; use ids of the plan.")
+    within = {inner.id: node.id for node in plan.nodes if node.body for inner in inside(node.body.nodes)}
     checker = _checker()
     for at, node in enumerate(plan.nodes):
-        found += _references(node, at, order, known, looped)
-        found += _call(node, tools, checker)
+        sight = _Sight(at, order, known, looped, within)
+        found += _references(node, sight)
+        found += _call(node, tools, checker) if node.body is None else _body(node, sight, tools, checker)
     return found
+
+
+class _Sight(NamedTuple):
+    """What a call can refer to."""
+
+    at: int
+    """Its own place."""
+    order: Mapping[str, int]
+    """Place by id, of the calls beside it."""
+    known: Collection[str]
+    """Ids that stand before all of them."""
+    looped: Collection[str] = ()
+    within: Mapping[str, str] = {}
+    """The node in whose body a call stands, for those that cannot be seen from here."""
+    names: Collection[str] = ()
+    """``item`` and ``last``, where a body has them."""
+
+    @property
+    def earlier(self) -> list[str]:
+        """Ids before it, those that are known last."""
+        return [id for id, place in self.order.items() if place < self.at] + list(self.known)
+
+
+def _body(node: Node, sight: _Sight, tools: Mapping[str, ToolSpec], checker: Any) -> Iterator[str]:
+    """What is wrong with the body of ``node``, and with the node for having one."""
+    body = node.body
+    assert body is not None
+    yield from _bounds(node, body)
+    if node.effect != (effect := gravest(node, tools)) and "effect" in node.model_fields_set:
+        yield f"{node.id}: the effect is {node.effect.value!r}, but the gravest in its body is {effect.value!r}."
+    order = {inner.id: at for at, inner in enumerate(body.nodes)}
+    names = {*sight.names, "last", *(["item"] if node.over is not None else [])}
+    known = sight.earlier
+    below = {id: holder for id, holder in sight.within.items() if holder != node.id}
+    below |= {other.id: each.id for each in body.nodes if each.body for other in inside(each.body.nodes)}
+    for at, inner in enumerate(body.nodes):
+        inner_sight = _Sight(at, order, known, (), below, names)
+        yield from _references(inner, inner_sight)
+        yield from _call(inner, tools, checker) if inner.body is None else _body(inner, inner_sight, tools, checker)
+        if inner.ends:
+            yield f"{inner.id}: only a call of the plan itself can end it; use 'until' to end the turns of {node.id}."
+    end = _Sight(len(order), order, known, (), below, names)
+    for text in dict.fromkeys(given(body)):
+        yield from _reference(node, text, end)
+
+
+def _bounds(node: Node, body: Body) -> Iterator[str]:
+    """Fields of a node and its body that do not go together."""
+    if node.tool or node.args:
+        yield f"{node.id}: has a body and calls {node.tool or 'nothing'!r}; put the call into the body, or drop one."
+    if not body.nodes and body.result is None:
+        yield f"{node.id}: its body has no call and no result; write one of them."
+    if node.over is None and body.until is not None and body.most is None:
+        yield f"{node.id}: 'until' without a bound might never end; set 'most' to the most turns that you allow."
+    if node.over is not None and body.most is not None:
+        yield f"{node.id}: 'over' and 'most' both say how many turns there are; drop 'most', or loop without a list."
+    if body.until is not None and ref_in(body.until) is None:
+        yield f'{node.id}: \'until\' must be a reference, as {{"$ref": "n5.ok"}}.'
+    if body.pause and body.most is None:
+        yield f"{node.id}: pause = {body.pause:g} is for loops; set 'most', or drop it."
+    own = node.policy.model_fields_set & {"timeout", "retries"}
+    if own or node.policy.on_failure == "ask":
+        what = ", ".join(sorted(own)) or "on_failure = 'ask'"
+        yield f"{node.id}: {what} is for one call; set it on the calls in the body."
 
 
 def _looped(plan: Plan) -> list[str]:
@@ -81,29 +169,50 @@ def _looped(plan: Plan) -> list[str]:
     return [id for id, number in count.items() if number > 0]
 
 
-def _references(
-    node: Node, at: int, order: Mapping[str, int], known: Collection[str], looped: Collection[str]
-) -> Iterator[str]:
-    for text in dict.fromkeys(refs(node)):
-        try:
-            ref = parse_ref(text)
-        except ValueError as error:
-            yield f"{node.id}: {error}."
-            continue
-        if ref.head == "item" and node.over is None:
-            yield f"{node.id}: {text!r} has no meaning here; only a call that maps over a list has an item."
+def _references(node: Node, sight: _Sight) -> Iterator[str]:
+    own = node if node.body is None else node.model_copy(update={"body": None})
+    names = {*sight.names, *(["item"] if node.over is not None and node.body is None else [])}
+    start = [] if node.body is None else refs(own.model_copy(update={"args": {"start": node.body.start}}))
+    for text in dict.fromkeys([*refs(own), *start]):
+        yield from _named(node, text, names)
     for name, value in (("when", node.when), ("over", node.over)):
-        if value is not None and (ref_in(value) or "item").startswith("item"):
+        said = ref_in(value)
+        if value is not None and (said is None or (said.startswith(("item", "last")) and not sight.names)):
             yield f'{node.id}: {name!r} must be a reference to an earlier call, as {{"$ref": "n1"}}.'
-    earlier = [id for id, place in order.items() if place < at] + list(known)
-    offer = f"use one of {', '.join(earlier[-8:])}" if earlier else "nothing comes before it: write the value itself"
     for id in parents(node):
-        if id == node.id:
-            yield f"{node.id}: refers to its own result; {offer}."
-        elif id not in order and id not in known:
-            yield f"{node.id}: refers to {id}, which does not exist; {offer}."
-        elif id in order and order[id] > at and not (id in looped and node.id in looped):
-            yield f"{node.id}: refers to {id}, which comes later; {offer}."
+        yield from _parent(node, id, sight)
+
+
+def _reference(node: Node, text: str, sight: _Sight) -> Iterator[str]:
+    """What is wrong with one reference."""
+    yield from _named(node, text, sight.names)
+    if text.startswith("n"):
+        yield from _parent(node, parse_ref(text).head, sight)
+
+
+def _named(node: Node, text: str, names: Collection[str]) -> Iterator[str]:
+    try:
+        head = parse_ref(text).head
+    except ValueError as error:
+        yield f"{node.id}: {error}."
+        return
+    if head == "item" and head not in names:
+        yield f"{node.id}: {text!r} has no meaning here; only a call that maps over a list has an item."
+    if head == "last" and head not in names:
+        yield f"{node.id}: {text!r} has no meaning here; only the calls of a body have a turn before."
+
+
+def _parent(node: Node, id: str, sight: _Sight) -> Iterator[str]:
+    order, earlier = sight.order, sight.earlier
+    offer = f"use one of {', '.join(earlier[-8:])}" if earlier else "nothing comes before it: write the value itself"
+    if id == node.id:
+        yield f"{node.id}: refers to its own result; {offer}."
+    elif id in sight.within:
+        yield f"{node.id}: refers to {id}, which is in the body of {sight.within[id]}; refer to {sight.within[id]}."
+    elif id not in order and id not in sight.known:
+        yield f"{node.id}: refers to {id}, which does not exist; {offer}."
+    elif id in order and order[id] > sight.at and not (id in sight.looped and node.id in sight.looped):
+        yield f"{node.id}: refers to {id}, which comes later; {offer}."
 
 
 def _call(node: Node, tools: Mapping[str, ToolSpec], checker: Any) -> Iterator[str]:

@@ -22,12 +22,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentsInvalid
-from ..steps import Bound, Effect, Label, Node, Plan, StepResult, ToolSpec
+from ..steps import Body, Bound, Effect, Label, Node, Plan, StepResult, ToolSpec, inside
 
-_HEAD = re.compile(r"n[1-9][0-9]*|item")
+_HEAD = re.compile(r"n[1-9][0-9]*|item|last")
 _PART = re.compile(r"""\.([^.\[\]"'\s]+)|\[(-?[0-9]+)\]|\["([^"]+)"\]|\['([^']+)'\]""")
 _SCALARS = {"string", "integer", "number", "boolean"}
 _NOWHERE = Label()
+_OUTSIDE: Any = object()
+"""Stands for the element where there is none of the node's own."""
 
 
 class Ref(NamedTuple):
@@ -36,14 +38,14 @@ class Ref(NamedTuple):
     text: str
     """As written."""
     head: str
-    """A node id, or ``item``."""
+    """A node id, ``item``, or ``last``."""
     path: tuple[str | int, ...] = ()
     """Keys and indices, from the outside in."""
 
     @property
     def name(self) -> str:
         """A name that is safe inside SQL and expressions: ``n1.rows[0]`` is ``$1_rows_0``."""
-        first = self.head.removeprefix("n") if self.head != "item" else self.head
+        first = self.head.removeprefix("n")
         return "$" + re.sub(r"[^A-Za-z0-9_]", "_", "_".join([first, *map(str, self.path)]))
 
 
@@ -55,7 +57,7 @@ class Resolved(NamedTuple):
 
 
 def parse_ref(text: str) -> Ref:
-    """Read ``n2.rows[0].name`` or ``item.name``; ValueError, with what is right, when it is neither."""
+    """Read ``n2.rows[0].name`` or ``item.name``; ValueError, with what is right, when it is none."""
     head = _HEAD.match(text)
     if head is None:
         raise ValueError(f"reference {text!r} does not begin with a node id or 'item'; write 'n1' or 'n1.field[0]'")
@@ -89,10 +91,21 @@ def parts_in(value: object) -> list[Any] | None:
 
 
 def refs(node: Node) -> Iterator[str]:
-    """Every reference text of ``node``: in its arguments, then ``when``, then ``over``."""
+    """Every reference text of ``node``: in its arguments, then ``when``, then ``over``, then its body."""
     for value in (node.args, node.when, node.over):
         if value:
             yield from _refs(value)
+    if node.body is not None:
+        yield from _refs(node.body.start)
+        yield from given(node.body)
+        for inner in node.body.nodes:
+            yield from refs(inner)
+
+
+def given(body: Body) -> Iterator[str]:
+    """Every reference text in what a turn of ``body`` gives and in the condition that ends it."""
+    yield from _refs(body.result)
+    yield from _refs(body.until)
 
 
 def _refs(value: object) -> Iterator[str]:
@@ -109,13 +122,21 @@ def _refs(value: object) -> Iterator[str]:
 
 
 def parents(node: Node) -> tuple[str, ...]:
-    """Ids that ``node`` waits for (references, ``when``, ``over``, ``after``), each once, in order of mention."""
+    """Ids that ``node`` waits for (references, ``when``, ``over``, ``after``), each once, in order of mention.
+
+    A node with a body waits for all that its calls need from outside before its first turn begins.
+    """
     found: dict[str, None] = {}
     for text in refs(node):
         head = _HEAD.match(text)
-        if head is not None and head.group() != "item":
+        if head is not None and head.group()[0] == "n":
             found[head.group()] = None
     found.update(dict.fromkeys(node.after))
+    if node.body is not None:
+        for inner in inside(node.body.nodes):
+            found.update(dict.fromkeys(inner.after))
+        for inner in inside(node.body.nodes):
+            found.pop(inner.id, None)
     return tuple(found)
 
 
@@ -134,8 +155,10 @@ def ends(plan: Plan) -> list[Node]:
 
 def lean(node: Node) -> Node:
     """``node`` without what ``after`` only repeats of its references, so that equal plans compare equal."""
+    body = node.body and node.body.model_copy(update={"nodes": tuple(map(lean, node.body.nodes))})
     used = parents(node.model_copy(update={"after": ()}))
-    return node.model_copy(update={"after": tuple(dict.fromkeys(id for id in node.after if id not in used))})
+    after = tuple(dict.fromkeys(id for id in node.after if id not in used))
+    return node.model_copy(update={"after": after, "body": body})
 
 
 def cell(value: Any) -> Any:
@@ -152,7 +175,7 @@ def resolve(node: Node, results: Mapping[str, StepResult], spec: ToolSpec, *, it
     around references becomes a ``Bound``. For parameters in ``spec.paths`` a row with a ``path`` counts as
     that path. Raises ArgumentsInvalid when a reference leads nowhere, naming it and what is there instead.
     """
-    fill = _Fill(node, results, item)
+    fill = _Fill(node, results, item if node.over is not None else _OUTSIDE)
     args: dict[str, Any] = {}
     labels: dict[str, Label] = {}
     origin = _origins(node)
@@ -186,13 +209,13 @@ def _path(value: Any, node: Node, name: str) -> Any:
 def holds(node: Node, results: Mapping[str, StepResult]) -> bool:
     """True when ``node`` has no ``when``, or its value is true, non-zero, non-empty."""
     text = ref_in(node.when)
-    return text is None or bool(cell(_Fill(node, results, None).follow(text)))
+    return text is None or bool(cell(_Fill(node, results).follow(text)))
 
 
 def elements(node: Node, results: Mapping[str, StepResult]) -> list[Any]:
     """The list that ``node`` maps over; ArgumentsInvalid when ``over`` does not lead to a list."""
     text = ref_in(node.over)
-    value = _Fill(node, results, None).follow(text, listed=True) if text is not None else None
+    value = _Fill(node, results).follow(text, listed=True) if text is not None else None
     if isinstance(value, list):
         return value
     raise ArgumentsInvalid(
@@ -201,20 +224,58 @@ def elements(node: Node, results: Mapping[str, StepResult]) -> list[Any]:
     )
 
 
+def label_of(node: Node, results: Mapping[str, StepResult]) -> Label:
+    """The label of the elements that ``node`` maps over."""
+    source = results.get(parse_ref(ref_in(node.over) or "").head)
+    return source.label if source else Label(sources=("tool",))
+
+
+def begun_with(node: Node, results: Mapping[str, StepResult]) -> StepResult:
+    """What ``last`` is in the first turn of a body: its ``start`` with values in place of references."""
+    assert node.body is not None
+    fill = _Fill(node, results)
+    value = fill.value(node.body.start)
+    own = Label(sources=_origins(node).get("start", ()))
+    return StepResult(value=value, label=own.join(*fill.seen))
+
+
+def given_by(node: Node, results: Mapping[str, StepResult]) -> tuple[Any, Label]:
+    """The value that a finished turn of the body of ``node`` gives, and its label; ``results`` are the turn's."""
+    body = node.body
+    assert body is not None
+    fill = _Fill(node, results)
+    fill.lenient = True
+    last = {"$ref": body.nodes[-1].id} if body.nodes else None
+    value = fill.value(last if body.result is None else body.result)
+    return value, Label().join(*fill.seen)
+
+
+def ended(node: Node, results: Mapping[str, StepResult]) -> bool:
+    """True when the ``until`` of the body of ``node`` holds in the turn of ``results``; a skipped call is false."""
+    assert node.body is not None
+    fill = _Fill(node, results)
+    fill.lenient = True
+    return bool(cell(fill.value(node.body.until)))
+
+
 class _Fill:
     """Follows references for one node and notes the labels of what it saw."""
 
-    __slots__ = ("item", "node", "results", "seen")
+    __slots__ = ("item", "lenient", "node", "results", "seen")
 
-    def __init__(self, node: Node, results: Mapping[str, StepResult], item: Any) -> None:
+    def __init__(self, node: Node, results: Mapping[str, StepResult], item: Any = _OUTSIDE) -> None:
         self.node = node
         self.results = results
         self.item = item
         self.seen: list[Label] = []
+        self.lenient = False
+        """References to what its condition skipped give null."""
 
     def value(self, value: Any, *, kind: str = "", bind: bool = False) -> Any:
         text = ref_in(value)
         if text is not None:
+            if self.lenient and self.skipped(text):
+                return None
             found = self.follow(text, listed=kind == "array")
             return cell(found) if kind in _SCALARS else found
         parts = parts_in(value)
@@ -225,6 +286,10 @@ class _Fill:
         if isinstance(value, list):
             return [self.value(child, bind=bind) for child in value]
         return value
+
+    def skipped(self, text: str) -> bool:
+        result = self.results.get(parse_ref(text).head)
+        return result is not None and result.status == "skipped" and result.failure is None
 
     def plain(self, part: Any) -> str:
         text = ref_in(part)
@@ -258,14 +323,12 @@ class _Fill:
         return _walk(self.start(ref), ref, listed=listed, wrong=self.wrong)
 
     def start(self, ref: Ref) -> Any:
-        if ref.head == "item":
-            over = ref_in(self.node.over)
-            if over is None:
-                raise self.wrong(f"refers to {ref.text!r} but maps over nothing; set 'over', or refer to a node.")
-            source = self.results.get(parse_ref(over).head)
-            self.seen.append(source.label if source else Label(sources=("tool",)))
+        if ref.head == "item" and self.item is not _OUTSIDE:
+            self.seen.append(label_of(self.node, self.results))
             return self.item
         result = self.results.get(ref.head)
+        if result is None and ref.head == "item":
+            raise self.wrong(f"refers to {ref.text!r} but maps over nothing; set 'over', or refer to a node.")
         if result is None or not result.ok:
             state = "has no result" if result is None else f"is {result.status}"
             raise self.wrong(f"refers to {ref.text!r}, but {ref.head} {state}; refer to a node that has finished.")

@@ -54,13 +54,16 @@ class Scope:
     """The ones of an earlier revision: what they found may be old by now."""
 
     def effectful(self, node: Node) -> bool:
-        """True unless the tool is known and only reads."""
+        """True unless the tool is known and only reads; of a body, unless all its tools do."""
+        if node.body is not None:
+            return any(map(self.effectful, node.body.nodes))
         spec = self.specs.get(node.tool)
         return spec is None or spec.effect is not Effect.READ
 
     def stability(self, node: Node) -> Literal["pure", "stable", "fresh"]:
         """How far an equal call gives the same; an effect and an unknown tool never do."""
-        return "fresh" if self.effectful(node) else self.specs[node.tool].stability
+        # A body stays as it is written: its calls are its own.
+        return "fresh" if node.body is not None or self.effectful(node) else self.specs[node.tool].stability
 
 
 def upstream(ids: Collection[str], above: Mapping[str, frozenset[str]]) -> frozenset[str]:

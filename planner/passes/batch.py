@@ -39,7 +39,7 @@ def _batch(plan: Plan, scope: Scope) -> Outcome:
 
 def _key(node: Node, scope: Scope, effects: int) -> str:
     """Equal for calls that differ in one value only and may begin together; empty for a call that stays alone."""
-    if scope.effectful(node) or node.over is not None or node.id in scope.begun:
+    if scope.effectful(node) or node.over is not None or node.body is not None or node.id in scope.begun:
         return ""
     # A substitute stands for one value, not for the list of all.
     if node.policy.on_failure == "substitute":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...steps import Node, Plan
+from ...steps import Node, Plan, inside
 from ..values import parents
 from .base import Change, Outcome, Pass, Scope
 
@@ -28,7 +28,7 @@ def _dead(plan: Plan, scope: Scope) -> Outcome:
 
 def _rooted(node: Node, plan: Plan, scope: Scope) -> bool:
     """True for what stays whoever uses it: answers, effects, calls that may end the run, calls that have begun."""
-    ends = node.policy.on_failure in ("stop", "ask")
+    ends = node.ends or any(each.policy.on_failure in ("stop", "ask") for each in inside((node,)))
     return ends or node.id in plan.answers or node.id in scope.begun or scope.effectful(node)
 
 

@@ -6,6 +6,7 @@ An effect that failed, was denied or waits for a person holds back the later one
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 
 from ...steps import Node, Plan
 from ..values import parents
@@ -13,11 +14,22 @@ from .base import Change, Outcome, Pass, Scope, upstream
 
 
 def _order(plan: Plan, scope: Scope) -> Outcome:
+    nodes, changes = _ordered(plan.nodes, scope)
+    return Outcome(plan.model_copy(update={"nodes": tuple(nodes)}), tuple(changes)) if changes else Outcome(plan)
+
+
+def _ordered(given: Sequence[Node], scope: Scope) -> tuple[list[Node], list[Change]]:
+    """The calls of a plan, or of a body, with their effects on one file in their order."""
     above: dict[str, frozenset[str]] = {}
     earlier: list[tuple[Node, list[str]]] = []
     changes: list[Change] = []
     nodes: list[Node] = []
-    for node in plan.nodes:
+    for node in given:
+        if node.body is not None and node.id not in scope.begun:
+            inner, within = _ordered(node.body.nodes, scope)
+            if within:
+                node = node.model_copy(update={"body": node.body.model_copy(update={"nodes": tuple(inner)})})
+                changes += within
         targets = _targets(node, scope)
         before = upstream(parents(node), above)
         added: list[str] = []
@@ -33,11 +45,13 @@ def _order(plan: Plan, scope: Scope) -> Outcome:
         if targets:
             earlier.append((node, targets))
         nodes.append(node)
-    return Outcome(plan.model_copy(update={"nodes": tuple(nodes)}), tuple(changes)) if changes else Outcome(plan)
+    return nodes, changes
 
 
 def _targets(node: Node, scope: Scope) -> list[str]:
     """Paths that an effect touches, ``""`` for one that is not known yet; none where its tool declares none."""
+    if node.body is not None:
+        return [place for inner in node.body.nodes for place in _targets(inner, scope)]
     if not scope.effectful(node) or node.tool not in scope.specs:
         return []
     given = [node.args[name] for name in scope.specs[node.tool].paths if name in node.args]

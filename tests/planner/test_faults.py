@@ -41,7 +41,23 @@ WHOLE = plan(
     {"tool": "write", **args(x=ref("n7"))},
     {"tool": "steady", "when": ref("n7"), **args(sleep=0.1)},
     {"tool": "steady", "when": ref("n7"), **args(sleep=0.6)},
+    args(value=[1, 2, 3]),
+    {
+        "tool": "",
+        "over": ref("n11"),
+        "body": {
+            "nodes": [
+                {"id": "n21", "tool": "read", **args(x=ref("item"), flaky=True)},
+                {"id": "n22", "tool": "write", **args(x=ref("n21"))},
+            ]
+        },
+    },
+    {
+        "tool": "",
+        "body": {"nodes": [{"id": "n31", "tool": "read", **args(x=ref("last"))}], "most": 3, "pause": 0.2},
+    },
 )
+INSIDE = {f"n12[{at}].n22" for at in range(3)}
 
 
 class World:
@@ -200,6 +216,9 @@ def held(kept: Mapping[str, StepResult], world: World, before: Counter[str], aft
         if result.ok:
             assert after[id].ok and after[id].value == result.value, id
             assert all(world.made[path] == before[path] for path in world.made if path.partition("[")[0] == id), id
+    for id in INSIDE:
+        assert world.made[id] <= 1, f"{id} happened twice"
+    assert after["n10"].status != "done" or all(world.made[id] == 1 for id in INSIDE)
     for id in EFFECTS:
         assert world.made[id] <= 1, f"{id} happened twice"
         assert after[id].status in ("done", "doubt", "cancelled")

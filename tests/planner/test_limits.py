@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yard import args, context, dags, plan, ref
 
+from shuntyard.planner.frontier import Frontier
 from shuntyard.planner.ready import Launch, Ready
 from shuntyard.planner.schedule import Scheduler
+from shuntyard.planner.turns import Frame
 from shuntyard.protocols import Ctx
 from shuntyard.steps import Limits, Node, Plan, Step, StepResult, ToolSpec
 
@@ -130,7 +132,8 @@ def test_no_limit_is_ever_crossed_and_everything_runs(dag: Plan, data: st.DataOb
 
 
 def launched(spec: ToolSpec, place: int, tail: float = 0.0) -> Launch:
-    return Launch(Node(id=f"n{place + 1}", tool=spec.name), spec, place=place, tail=tail)
+    frame = Frame(Frontier({}), {}, {})
+    return Launch(Node(id=f"n{place + 1}", tool=spec.name), spec, place=place, tail=tail, frame=frame)
 
 
 def taken(ready: Ready) -> list[int]:

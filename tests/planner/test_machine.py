@@ -17,7 +17,7 @@ from shuntyard.events import Event, StepDone, StepStarted
 from shuntyard.planner.schedule import Scheduler
 from shuntyard.planner.values import parents
 from shuntyard.protocols import Ctx
-from shuntyard.steps import Node, NodePolicy, Plan, Step, StepResult
+from shuntyard.steps import Body, Node, NodePolicy, Plan, Step, StepResult
 
 BIG = "x" * 50_000_000
 KINDS = ["ok", "late", "raises", "hangs", "again", "big", "swallows"]
@@ -27,6 +27,11 @@ POLICIES = [
     NodePolicy(timeout=5, on_failure="ask"),
 ]
 AT_ONCE = 3
+
+
+def call(node: Node) -> Node:
+    """What a node calls, itself or in its body."""
+    return node if node.body is None else node.body.nodes[0]
 
 
 class Tools:
@@ -113,6 +118,11 @@ class Machine(RuleBasedStateMachine):
             args={"kind": data.draw(st.sampled_from(KINDS)), "in": [ref(one) for one in used]},
             policy=data.draw(st.sampled_from(POLICIES)),
         )
+        if data.draw(st.integers(0, 3)) == 0:
+            # The call twice, one turn after the other.
+            inner = node.model_copy(update={"id": f"{id}00"})
+            pause = data.draw(st.sampled_from([0, 2]))
+            node = Node(id=id, effect="write", body=Body(nodes=(inner,), most=2, pause=pause))
         self.nodes[id] = node
 
         async def order() -> None:
@@ -165,21 +175,23 @@ class Machine(RuleBasedStateMachine):
         for id, node in self.nodes.items():
             assert results[id].status in self._expected(node, results), (id, results[id])
             if results[id].ok and not results[id].substituted:
-                assert results[id].value == (BIG if node.args["kind"] == "big" else f"{id} {node.args['kind']}")
+                kind = call(node).args["kind"]
+                path = id if node.body is None else f"{id}[1].{id}00"
+                assert results[id].value == (BIG if kind == "big" else f"{path} {kind}")
 
     def _expected(self, node: Node, results: dict[str, StepResult]) -> set[str]:
         held = {results[id].status for id in parents(node)}
         if held - {"done"}:
             return {"skipped"} if held <= {"done", "failed", "skipped"} else {"skipped", "cancelled"}
-        if node.args["kind"] not in ("raises", "hangs"):
+        if call(node).args["kind"] not in ("raises", "hangs"):
             return {"done"}
-        return {{"isolate": "failed", "substitute": "done", "ask": "waiting"}[node.policy.on_failure]}
+        return {{"isolate": "failed", "substitute": "done", "ask": "waiting"}[call(node).policy.on_failure]}
 
     @invariant()
     def never_more_than_allowed_and_no_effect_twice(self) -> None:
         assert self.tools.most <= AT_ONCE
-        for id, count in self.tools.effects.items():
-            assert count <= (2 if self.nodes[id].args["kind"] == "again" else 1)
+        for path, count in self.tools.effects.items():
+            assert count <= (2 if call(self.nodes[path.partition("[")[0]]).args["kind"] == "again" else 1)
 
     @invariant()
     def what_ended_had_begun_and_ended_once(self) -> None:

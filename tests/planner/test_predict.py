@@ -94,6 +94,7 @@ def test_the_longest_way_to_the_end_is_a_priority() -> None:
     assert estimate(late, SPECS, 2).makespan == 5
 
 
+@settings(deadline=None)
 @given(dags(), st.integers(1, 5))
 def test_bounds_hold(dag: Plan, workers: int) -> None:
     guess = estimate(dag, SPECS, workers)
