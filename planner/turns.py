@@ -72,8 +72,10 @@ class Course:
     """Where the node stands."""
     effect: Effect
     """The gravest in the body."""
-    width: float
+    width: int
     """Turns at once."""
+    alone: bool
+    """Each turn waits for the one before."""
     items: list[Any] | None
     label: Label
     """That of the elements."""
@@ -106,12 +108,13 @@ class Course:
     @property
     def tentative(self) -> bool:
         """True when turns run ahead that may turn out not to be needed."""
-        return self.items is not None and self.body.until is not None and self.width > 1
+        return self.items is not None and self.body.until is not None and not self.alone
 
     @property
     def may_begin(self) -> bool:
         """True when there is room for another turn."""
-        return self.begun < self.size and len(self.open) - self.resting < self.width and not self.dropped
+        busy = len(self.open) - (0 if self.alone else self.resting)
+        return self.begun < self.size and busy < self.width and not self.dropped
 
     @property
     def over(self) -> bool:
@@ -245,6 +248,7 @@ def embark(frame: Frame, node: Node, specs: Mapping[str, ToolSpec], items: list[
         frame=frame,
         effect=effect,
         width=1 if alone else most,
+        alone=alone,
         items=items,
         label=label_of(node, frame.scope) if items is not None else Label(),
         size=size,
