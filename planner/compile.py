@@ -286,7 +286,7 @@ class LineCompiler:
             plan = with_whose(with_named(plan, job.brief), self._specs, job.brief)
         shapes: dict[str, Shape] = {}
         for id in [node.id for node in plan.nodes]:
-            if plan.node(id) not in job.kept:
+            if plan.node(id) not in job.kept and plan.node(id).body is None:
                 plan = await self._mended_node(plan, plan.node(id), job, shapes)
             shapes[id] = await self._shape_of(plan.node(id), shapes)
         plan = without_echoes(plan, self._specs)

@@ -41,7 +41,8 @@ def without_superfluous(plan: Plan, specs: Mapping[str, ToolSpec]) -> Plan:
     if _SEVERAL.search(plan.task):
         return plan
     used = {id for node in plan.nodes for id in parents(node)}
-    alone = [node for node in plan.nodes if node.id not in used and not parents(node) and not node.after]
+    single = [node for node in plan.nodes if node.body is None and not node.after]
+    alone = [node for node in single if node.id not in used and not parents(node)]
     calls = Counter(node.tool for node in plan.nodes)
     said = _words(plan.task)
     shares = {node.id: said & _about(node, specs[node.tool]) for node in alone}
