@@ -83,9 +83,7 @@ class Planning:
             hints: Sequence[Hint] = ()
             if rooms.memory is not None and not progress.recorded:
                 hints = await rooms.memory.recall(progress.task, catalogue_digest(rooms.specs.values()))
-            progress.choice = choose(
-                progress.planner, progress.task, list(rooms.specs.values()), hints=tuple(hints), tier=self._tier()
-            )
+            progress.choice = choose(progress.planner, progress.task, hints=tuple(hints), tier=self._tier())
             rooms.runs.choose(ctx.run, redacted(progress.choice, rooms.redactor))
         if progress.hints:
             ctx.emit(Recalled(run=ctx.run, at=now(), hints=progress.hints))

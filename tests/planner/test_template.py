@@ -7,7 +7,7 @@ import pytest
 from shuntyard.planner.auto import choose
 from shuntyard.planner.lines import Refusal, parse_line, write
 from shuntyard.planner.template import abstract, bound, differences, reworded
-from shuntyard.steps import Hint, Node, Plan, ToolSpec
+from shuntyard.steps import Hint, Node, Plan
 
 OLD = "How many lamps in the room 'hall' use more than 60 watt? Save them as hall.csv."
 LINES = (
@@ -107,36 +107,29 @@ def test_references_and_texts_around_them_stay() -> None:
 # --- auto ----------------------------------------------------------------------------------------
 
 
-def tools(count: int) -> list[ToolSpec]:
-    return [ToolSpec(name=f"tool_{n}", description="x", parameters={"type": "object"}) for n in range(count)]
-
-
 def test_a_named_planner_needs_no_reason() -> None:
-    choice = choose("react", OLD, tools(3), hints=(hint(exact=True),))
+    choice = choose("react", OLD, hints=(hint(exact=True),))
     assert (choice.planner, choice.reason, len(choice.hints)) == ("react", "", 1)
 
 
 @pytest.mark.parametrize(
-    ("task", "count", "tier", "hints", "planner", "reason"),
+    ("task", "tier", "hints", "planner", "reason"),
     [
-        (OLD, 3, "", (hint(exact=True),), "reuse", "run r1 did the same task"),
-        (OLD.replace("60", "75"), 3, "small", (hint(),), "reuse", "other values: 75 for 60"),
-        (OLD.replace("more", "less"), 3, "large", (hint(),), "dag", "nothing"),
-        ("Find out who is on duty, then mail that person.", 3, "large", (), "outline", "Find out who is on duty, then"),
-        ("Find out who is on duty, then mail that person.", 3, "small", (), "dag", "nothing"),
-        (OLD, 21, "small", (), "fill", "21 tools"),
-        (OLD, 21, "large", (), "dag", "nothing"),
-        (OLD, 20, "tiny", (), "dag", "nothing"),
+        (OLD, "", (hint(exact=True),), "reuse", "run r1 did the same task"),
+        (OLD.replace("60", "75"), "small", (hint(),), "reuse", "other values: 75 for 60"),
+        (OLD.replace("more", "less"), "large", (hint(),), "dag", "nothing"),
+        ("Find out who is on duty, then mail that person.", "large", (), "outline", "Find out who is on duty, then"),
+        ("Find out who is on duty, then mail that person.", "small", (), "dag", "nothing"),
     ],
 )
-def test_who_plans_what(task: str, count: int, tier: str, hints: tuple[Hint, ...], planner: str, reason: str) -> None:
-    choice = choose("auto", task, tools(count), hints=hints, tier=tier)
+def test_who_plans_what(task: str, tier: str, hints: tuple[Hint, ...], planner: str, reason: str) -> None:
+    choice = choose("auto", task, hints=hints, tier=tier)
     assert choice.planner == planner and reason in choice.reason
 
 
-def test_auto_is_dag_where_nothing_is_remembered_and_the_tools_are_few() -> None:
+def test_auto_is_dag_where_nothing_is_remembered() -> None:
     for task in ("What is the sum of the amounts?", "Write the best room to best.txt.", "Sing."):
-        assert choose("auto", task, tools(9), tier="small").planner == "dag"
+        assert choose("auto", task, tier="small").planner == "dag"
 
 
 @pytest.mark.parametrize(
