@@ -16,7 +16,7 @@ from ..planner.kit import Kit
 from ..planner.passes import Trace, optimise
 from ..planner.strategies import planner_of
 from ..planner.targets import targets
-from ..planner.validate import complete, problems
+from ..planner.validate import MOST, complete, problems
 from ..protocols import Ctx, Handler, Planner
 from ..steps import Failure, Hint, Limits, Node, Plan, RunStatus, StepResult, digest_call
 from .absent import absent
@@ -174,7 +174,7 @@ class Planning:
 
 def _taken(plan: Plan, rooms: Rooms, limits: Limits) -> Plan:
     """A person's plan, checked. Raises PlanInvalid."""
-    found = problems(plan, rooms.specs, max_nodes=limits.max_nodes)
+    found = problems(plan, rooms.specs, max_nodes=max(MOST, limits.max_nodes))
     if found:
         raise PlanInvalid(found)
     return complete(plan, rooms.specs).model_copy(update={"origin": "person"})

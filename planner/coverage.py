@@ -55,12 +55,13 @@ def _names(task: str, tool: str) -> bool:
 
 
 def _numbers(task: str, told: str) -> Iterator[str]:
-    """Numbers of ``task`` that are in no argument, as they stand or as a share (5 % is 0.05)."""
+    """Numbers of ``task`` that are in no argument, as they stand or as a share (5 % is 0.05, 1.05 or 0.95)."""
     made = {float(text.replace(",", "")) for text in re.findall(r"\d[\d,]*(?:\.\d+)?", told) if text.strip(",")}
     made |= {float(text) for text in re.findall(r"\d+(?:\.\d+)?", told)}
     for match in _NUMBER.finditer(task):
         value = float(match[0].replace(",", ""))
-        if value > 1 and not {value, value / 100, value * 1000, value * 1_000_000} & made:
+        shares = {value / 100, round(1 + value / 100, 9), round(1 - value / 100, 9)}
+        if value > 1 and not {value, value * 1000, value * 1_000_000, *shares} & made:
             yield match[0].rstrip(",")
 
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 from ..steps import Body, Effect, Node, Plan, ToolSpec, inside
 from .values import given, parents, parse_ref, parts_in, ref_in, refs
 
+MOST = 64
+"""Calls that a model may write."""
 Specs: TypeAlias = Mapping[str, ToolSpec] | Iterable[ToolSpec]
 """Tools by name, or just the tools."""
 
@@ -49,7 +51,7 @@ def gravest(node: Node, specs: Mapping[str, ToolSpec]) -> Effect:
     return next((effect for effect in (Effect.EXTERNAL, Effect.WRITE) if effect in found), Effect.READ)
 
 
-def problems(plan: Plan, specs: Specs, *, max_nodes: int = 64, known: Collection[str] = ()) -> list[str]:
+def problems(plan: Plan, specs: Specs, *, max_nodes: int = MOST, known: Collection[str] = ()) -> list[str]:
     """Return what is wrong with ``plan``, one sentence each with its mend; empty when it may run.
 
     ``known`` are ids outside the plan that have a result already (an earlier revision's). Literals are

@@ -29,7 +29,7 @@ def on_terminal(args: list[str], *, answer: bytes, seconds: float = 60) -> tuple
         if not piece:
             break
         seen += piece
-        if b"allow? [y/n]" in seen and not typed:
+        if b"allow? [y/n" in seen and not typed:
             os.write(screen, answer)
             typed = True
     os.close(screen)

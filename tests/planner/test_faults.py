@@ -218,7 +218,7 @@ def held(kept: Mapping[str, StepResult], world: World, before: Counter[str], aft
             assert all(world.made[path] == before[path] for path in world.made if path.partition("[")[0] == id), id
     for id in INSIDE:
         assert world.made[id] <= 1, f"{id} happened twice"
-    assert after["n10"].status != "done" or all(world.made[id] == 1 for id in INSIDE)
+    assert after["n12"].status != "done" or all(world.made[id] == 1 for id in INSIDE)
     for id in EFFECTS:
         assert world.made[id] <= 1, f"{id} happened twice"
         assert after[id].status in ("done", "doubt", "cancelled")

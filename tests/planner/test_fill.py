@@ -64,8 +64,8 @@ async def test_a_tool_that_is_not_there_is_a_mistake_to_mend() -> None:
 async def test_a_choice_without_end_is_cut() -> None:
     said = ["".join(f"{n}. bus_times: Lund at {n}\n" for n in range(1, 200))]
     said += [f'{n}. bus_times(town="Lund", hour={n})\n' for n in range(1, 11)]
-    plan, model = await compiled(*said)
-    assert len(plan.nodes) == 10 and len(model.requests) == 11
+    plan, model = await compiled(*said, "again the same")
+    assert len(plan.nodes) == 10 and [request.role for request in model.requests] == ["compile"] * 11 + ["repair"]
 
 
 async def test_repairs_and_usage_pass_through() -> None:

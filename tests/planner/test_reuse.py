@@ -53,7 +53,7 @@ async def test_it_is_no_more_trusted_than_memory() -> None:
 
 @pytest.mark.parametrize("problem", ["there is no room attic", f"{MAYBE}no lamp has that room"])
 async def test_what_a_check_only_doubts_is_written_anew(problem: str) -> None:
-    model = ScriptedModel(['1. query(sql="SELECT 0")\nreturn $1\n'])
+    model = ScriptedModel(['1. query(sql="SELECT 0")\nreturn $1\n'] * 2)
     plan = await planned(model, NEW, problem)
     assert plan.origin == "model" and plan.nodes[0].args == {"sql": "SELECT 0"}
 
@@ -64,7 +64,7 @@ async def test_an_exact_one_may_be_doubtful_as_ever() -> None:
 
 
 async def test_what_is_not_alike_enough_is_not_asked_for_values() -> None:
-    model = ScriptedModel(['1. query(sql="SELECT 0")\nreturn $1\n'])
+    model = ScriptedModel(["1. query(sql=\"SELECT 'attic'\")\nreturn $1\n"])
     await planned(model, "The lamps of 'attic', how many?", found=hint(0.6))
     assert len(model.requests) == 1 and "EARLIER TASKS" in model.requests[0].messages[-1].content
 
@@ -79,7 +79,7 @@ async def test_only_values_can_be_written_where_values_are_asked_for() -> None:
 
 
 async def test_the_two_stages_see_the_data() -> None:
-    model = ScriptedModel(["1. query: lamps\ndone", '1. query(sql="SELECT 1")\n'])
+    model = ScriptedModel(["1. query: lamps\ndone", "1. query(sql=\"SELECT 'attic'\")\n"])
     situation = Situation(task=NEW, brief="- lamps: room text", links="- 'attic' is in lamps.room")
     await FillPlanner(Kit([SPEC])).next(situation, model=model)
     for request in model.requests:
