@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from executor_parts import EXECUTORS
+from executor_parts import ON_RAY
 
 from shuntyard.benchmarks import crash
 from shuntyard.benchmarks.crash import Case, cases, crash_plan, tools
@@ -18,11 +18,12 @@ from shuntyard.steps import Effect, StepKey, StepResult
 
 pytestmark = pytest.mark.anyio
 POINTS = (25, 55, 85)
+# A cluster takes seconds for each: there every point has one seed of the three.
+KILLS = [(executor, point, seed) for executor in ("inprocess", "processes") for point in POINTS for seed in range(3)]
+KILLS_ON_RAY = [pytest.param("ray", point, seed, marks=ON_RAY) for seed, point in enumerate(POINTS)]
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize(("executor", "point", "seed"), [*KILLS, *KILLS_ON_RAY])
 async def test_nothing_finished_runs_again_and_nothing_happens_twice(
     executor: ExecutorName, point: int, seed: int, tmp_path: Path, address: Callable[[str], str]
 ) -> None:
