@@ -7,8 +7,8 @@ import pytest
 from hypothesis import settings
 
 # The same examples every time, so that a run tells what a change did; `make search` looks for new ones.
-settings.register_profile("fixed", derandomize=True)
-settings.register_profile("search", derandomize=False, print_blob=True)
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("search", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile("fixed")
 
 
