@@ -21,6 +21,7 @@ from .program_grammar import program_grammar
 from .program_text import write_program, written
 from .prompt import earlier_tasks, shot_turns, task_parts
 from .reader import circles, goes_round
+from .repair import worded
 from .shots import choose_shots
 
 _RULES = f"""\
@@ -170,16 +171,8 @@ def _reader(task: str, max_lines: int) -> Reader:
 
 
 def _worded(problems: Sequence[str], nodes: Sequence[Node]) -> str:
-    """As for lines: what was wrong, and the statements before the first wrong one."""
-    told = "\n".join(f"- {_for_model(problem)}" for problem in dict.fromkeys(problems[:6]))
-    wrong = [int(match[1]) for problem in problems if (match := re.match(r"n(\d+): ", problem))]
-    right = [written(node) for node in nodes if wrong and int(node.id[1:]) < min(wrong)]
-    kept = "\nThese lines were right, begin with them:\n" + "\n".join(right) if right else ""
-    return (
-        f"A FIRST PROGRAM WAS WRONG\n{told}{kept}\n"
-        "Write a better program. Take each value from its own table with a line of its own. If DATA does not hold what "
-        f'the task asks for, write only {OUTSIDE}(reason="...").'
-    )
+    """As for lines, in the words of programs."""
+    return worded(problems, nodes, noun="program", line=written, named=_for_model)
 
 
 def _for_model(problem: str) -> str:

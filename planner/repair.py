@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..protocols import Pending
@@ -125,23 +125,31 @@ def _pending(value: Any, shapes: Mapping[str, Shape], *, bind: bool) -> Any:
     return value
 
 
-def worded(problems: Sequence[str], nodes: Sequence[Node]) -> str:
-    """Return the paragraph that asks for another plan: which lines were right, what was wrong, how it may be mended.
-
-    A line that was wrong is not shown: small models copy what they see, word for word. So the lines before it are.
-    """
-    lines = "\n".join(f"- {for_model(problem)}" for problem in dict.fromkeys(problems[:6]))
-    wrong = [int(match[1]) for problem in problems if (match := re.match(r"n(\d+): ", problem))]
-    right = [write(node) for node in nodes if wrong and int(node.id[1:]) < min(wrong)]
-    kept = "\nThese lines were right, begin with them:\n" + "\n".join(right) if right else ""
-    return (
-        f"A FIRST PLAN WAS WRONG\n{lines}{kept}\n"
-        "Write a better plan. Take each value from its own table with a line of its own. If DATA does not hold what "
-        f'the task asks for, write only {OUTSIDE}(reason="...").'
-    )
-
-
 def for_model(problem: str) -> str:
     """Return a problem with node ids as the model knows them: ``line 2`` and ``$1``."""
     text = re.sub(r"^n(\d+): ", r"line \1: ", problem)
     return re.sub(r"(?<![\w.'\"])n(\d+)\b", r"$\1", text)
+
+
+def worded(
+    problems: Sequence[str],
+    nodes: Sequence[Node],
+    *,
+    noun: str = "plan",
+    line: Callable[[Node], str] = write,
+    named: Callable[[str], str] = for_model,
+) -> str:
+    """Return the paragraph that asks for another plan: which lines were right, what was wrong, how it may be mended.
+
+    A line that was wrong is not shown: small models copy what they see, word for word. So the lines before it are.
+    ``noun``, ``line`` and ``named`` are the plan, a call of it and a problem as the model writes them.
+    """
+    lines = "\n".join(f"- {named(problem)}" for problem in dict.fromkeys(problems[:6]))
+    wrong = [int(match[1]) for problem in problems if (match := re.match(r"n(\d+): ", problem))]
+    right = [line(node) for node in nodes if wrong and int(node.id[1:]) < min(wrong)]
+    kept = "\nThese lines were right, begin with them:\n" + "\n".join(right) if right else ""
+    return (
+        f"A FIRST {noun.upper()} WAS WRONG\n{lines}{kept}\n"
+        f"Write a better {noun}. Take each value from its own table with a line of its own. If DATA does not hold what "
+        f'the task asks for, write only {OUTSIDE}(reason="...").'
+    )
