@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from .errors import SettingsInvalid
 from .messages import Frozen
@@ -75,6 +75,41 @@ class ServeSettings(Frozen):
     """Seconds that running answers get to end when the server is told to stop."""
 
 
+class EngineSettings(Frozen):
+    """The engine of local models; the table ``[engine]``. Nothing set: the profile of ``models tune``, if any."""
+
+    threads_batch: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Threads that read prompts; 0: as many as write answers (``threads``)."""
+    batch: Annotated[int, Field(ge=1, le=8192)] = 128
+    """Prompt tokens computed in one go; a running answer waits for as many."""
+    ubatch: Annotated[int, Field(ge=0, le=8192)] = 0
+    """Of those, how many in one pass; 0: all."""
+    kv_keys: Literal["f16", "q8_0", "q4_0"] = "f16"
+    """Type of keys in memory; one with fewer bits is used only when the model's answers stay what they were."""
+    kv_values: Literal["f16", "q8_0", "q4_0"] = "f16"
+    """Type of values in memory, likewise."""
+    flash: Literal["auto", "on", "off"] = "auto"
+    """Flash attention."""
+    speculation: Literal["off", "ngram_mod", "ngram_map_k", "ngram_simple", "draft", "auto"] = "off"
+    """How tokens are guessed ahead; ``auto`` measures where it pays, with a second engine beside the first."""
+    draft: str = ""
+    """Small model of ``speculation = "draft"``, with the vocabulary of the large one."""
+    tuned: bool = True
+    """Whether a profile of ``models tune`` is used."""
+
+    @model_validator(mode="after")
+    def _together(self) -> EngineSettings:
+        if self.kv_values != "f16" and self.flash == "off":
+            raise ValueError(
+                f"kv_values = {self.kv_values!r} needs flash attention, and flash = 'off'; set flash = 'auto'"
+            )
+        if (self.speculation == "draft") != bool(self.draft):
+            raise ValueError(f"speculation = {self.speculation!r} with draft = {self.draft!r}; give both or none")
+        if self.ubatch > self.batch:
+            raise ValueError(f"ubatch = {self.ubatch} is more than batch = {self.batch}; lower it")
+        return self
+
+
 class Settings(Frozen):
     """Everything that can be set; the names are those of the TOML keys and, upper-cased, of ``SHUNTYARD_*``."""
 
@@ -125,6 +160,7 @@ class Settings(Frozen):
     """Equal calls of a local model at temperature 0 are computed once per process."""
     models: dict[str, RemoteModel] = {}
     serve: ServeSettings = ServeSettings()
+    engine: EngineSettings = EngineSettings()
     rules: tuple[RuleSettings, ...] = ()
 
 
@@ -193,7 +229,9 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
         if item["type"] == "extra_forbidden":
             import difflib
 
-            near = difflib.get_close_matches(key, list(Settings.model_fields), n=1)
+            table = Settings.model_fields[key].annotation if len(item["loc"]) > 1 else Settings
+            known = list(getattr(table, "model_fields", {}))
+            near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
             mend = f"did you mean {near[0]!r}?" if near else "remove it."
             parts.append(f"{origin.get(key, FILE)}: unknown key {where!r}; {mend}")
         else:

@@ -147,6 +147,34 @@ def stop(options: Options, name: Annotated[str, typer.Argument(metavar="[NAME]",
     return 0
 
 
+@app.command()
+@takes(Options)
+def tune(
+    options: Options,
+    name: Name,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1.0, help="How long to search; large models need minutes.")
+    ] = 60.0,
+) -> int:
+    """Search the engine's settings for a model on this machine; the default is kept unless it is beaten by turns."""
+    from ..serving import fetch
+    from ..serving.knobs import profiles
+    from ..serving.knobs.tune import describe
+    from ..serving.knobs.tune import tune as search
+
+    settings = options.settings()
+    weights = fetch.ensure(name, settings)[0]
+    profile = search(weights, settings, seconds=seconds, say=out.note)
+    path = profiles.save(profile, weights, settings)
+    if options.json:
+        out.result_json({"name": name, "path": str(path), **profile.model_dump(mode="json")})
+    else:
+        out.result(f"{describe(profile.knobs)}\n{profile.why}\n{path}")
+    if settings.threads or settings.engine.model_fields_set - {"tuned"} or not settings.engine.tuned:
+        out.note("the settings name threads or [engine], which go before this profile")
+    return 0
+
+
 def rows(settings: Settings) -> list[Row]:
     """Every model that has a name: registered local ones, then those of the settings."""
     from ..serving.fetch import list_models

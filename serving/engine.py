@@ -17,8 +17,6 @@ BATCH = 128
 """Prompt tokens computed in one go: bounds how long a running answer waits for a newcomer's prompt."""
 SLOTS = 3
 """Conversations whose prompts stay warm, and answers generated at once."""
-KV_TYPE = "f16/f16"
-"""Types of keys and values in the engine's memory: llama.cpp's default."""
 PROMPT_CACHE_MIB = 512
 """Memory for prompts that lost their slot."""
 
@@ -26,12 +24,14 @@ PROMPT_CACHE_MIB = 512
 def parameters(order: dict[str, Any]) -> Any:
     """Return llama.cpp's parameters for an order (``model``, ``context``, ``threads``, ``token``, ``states``).
 
-    ``states`` is the folder of saved prompt states; without it none are saved. ``plain``, when it is there, asks
-    for llama.cpp's own defaults with that many slots, which benchmarks compare with.
+    ``states`` is the folder of saved prompt states; without it none are saved. ``knobs`` are those of
+    ``serving/knobs/``, ours where they are not given. ``plain``, when it is there, asks for llama.cpp's own defaults
+    with that many slots, which benchmarks compare with.
     """
     from xllamacpp import CommonParams
 
     params = CommonParams()
+    knobs = order.get("knobs", {})
     params.model.path = order["model"]
     plain = int(order.get("plain", 0))
     params.n_parallel = plain or SLOTS
@@ -39,19 +39,43 @@ def parameters(order: dict[str, Any]) -> Any:
     if not plain:
         # The context is split among the slots: with one shared by all, two long answers abort each other.
         params.kv_unified = False
-        params.n_batch = params.n_ubatch = BATCH
         params.cache_ram_mib = PROMPT_CACHE_MIB
+        _turn(params, knobs)
     if order.get("states"):
         params.slot_save_path = order["states"] + os.sep
     params.n_gpu_layers = 0
     params.cpuparams.n_threads = order["threads"]
-    params.cpuparams_batch.n_threads = order["threads"]
+    params.cpuparams_batch.n_threads = knobs.get("threads_batch") or order["threads"]
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [order["token"]]
     params.ui = False
-    params.verbosity = 1
+    params.verbosity = order.get("verbosity", 1)
     return params
+
+
+def _turn(params: Any, knobs: dict[str, Any]) -> None:
+    from xllamacpp import common_speculative_type, ggml_type, llama_flash_attn_type
+
+    params.n_batch = knobs.get("batch", BATCH)
+    params.n_ubatch = knobs.get("ubatch") or params.n_batch
+    params.cache_type_k = ggml_type[f"GGML_TYPE_{knobs.get('kv_keys', 'f16').upper()}"]
+    params.cache_type_v = ggml_type[f"GGML_TYPE_{knobs.get('kv_values', 'f16').upper()}"]
+    flash = {"auto": "AUTO", "on": "ENABLED", "off": "DISABLED"}[knobs.get("flash", "auto")]
+    params.flash_attn_type = llama_flash_attn_type[f"LLAMA_FLASH_ATTN_TYPE_{flash}"]
+    kind = knobs.get("speculation", "off")
+    if kind == "off":
+        return
+    guess = params.speculative
+    # Shorter beginnings and guesses than llama.cpp's, which are for long copies: calls of agents are short.
+    guess.ngram_mod.n_match, guess.ngram_mod.n_min, guess.ngram_mod.n_max = 6, 2, 16
+    guess.ngram_map_k.size_n, guess.ngram_map_k.size_m = 3, 8
+    guess.ngram_simple.size_n, guess.ngram_simple.size_m = 3, 16
+    if kind == "draft":
+        guess.draft.mparams.path = knobs["draft"]
+        guess.draft.cpuparams.n_threads = guess.draft.cpuparams_batch.n_threads = params.cpuparams.n_threads
+        kind = "draft_simple"
+    guess.types = [common_speculative_type[f"COMMON_SPECULATIVE_TYPE_{kind.upper()}"]]
 
 
 def main() -> None:

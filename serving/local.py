@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -56,16 +56,21 @@ class LocalModel:
         emit: Emit | None = None,
         desk: Desk | None = None,
         reuse: bool = True,
+        piece: int = PIECE,
+        heard: Callable[[ModelRequest, Mapping[str, Any]], None] | None = None,
     ) -> None:
         """Keep how to reach the engine; ``connect(True)`` distrusts what was known of it.
 
-        Models of one engine share a ``desk``; ``reuse`` lets equal deterministic calls share an answer.
+        Models of one engine share a ``desk``; ``reuse`` lets equal deterministic calls share an answer. ``piece`` is
+        the engine's batch. ``heard`` is told of every request that was generated, with the engine's timings.
         """
         self._info = info
         self._connect = connect
         self._emit = emit
         self._desk = desk or Desk()
         self._reuse = reuse
+        self._piece = piece
+        self._heard = heard
 
     @property
     def info(self) -> ModelInfo:
@@ -123,6 +128,8 @@ class LocalModel:
         if failure is not None:
             raise failure
         completion = answer.completion(self._info.name, prompt.count)
+        if self._heard is not None and answer.last is not None:
+            self._heard(request, answer.last.get("timings", {}))
         if request.json_schema is not None and request.grammar is None and completion.finish == "stop":
             conforms(completion.text, request.json_schema, self._info.name)
         return completion
@@ -149,7 +156,7 @@ class LocalModel:
 
             async def read(begin: int, end: int) -> None:
                 """Read the prompt up to ``end``, of which ``begin`` tokens are known, piece by piece."""
-                for upto in [*range(begin + PIECE, end, PIECE), end]:
+                for upto in [*range(begin + self._piece, end, self._piece), end]:
                     body = {"prompt": unpacked(prompt.tokens[: upto * WIDTH]), "n_predict": 0, "temperature": 0}
                     part = Answer(0.0, None)
                     await self._generate(client, body | {"id_slot": slot, "cache_prompt": True}, part)
@@ -163,8 +170,8 @@ class LocalModel:
             in_pieces = self._desk.knows(slot)
             try:
                 known = await self._desk.prepare(client, engine, slot, prompt, read=read)
-                if in_pieces and prompt.count - known > PIECE:
-                    await read(known, prompt.count - (prompt.count - known - 1) % PIECE - 1)
+                if in_pieces and prompt.count - known > self._piece:
+                    await read(known, prompt.count - (prompt.count - known - 1) % self._piece - 1)
             except _PutOff:
                 return False
             await self._generate(client, _body(request, prompt.tokens) | {"id_slot": slot}, answer)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -16,11 +17,13 @@ import anyio.to_thread
 from ..errors import ModelUnavailable, UnknownName
 from ..events import Progress
 from ..messages import ModelInfo
-from ..protocols import Emit
+from ..protocols import Emit, Model
 from ..settings import Settings
 from . import fetch, supervise
 from .desk import Desk, Leases
-from .engine import KV_TYPE
+from .knobs import gate, profiles
+from .knobs.knobs import Knobs
+from .knobs.speculating import Heard, SpeculatingModel, hear, kept
 from .local import LocalModel
 from .registry import MODELS, LocalEntry, find, is_path
 from .schedule.states import StateIdentity, States, fingerprint
@@ -50,15 +53,29 @@ class LocalSource:
         """Tell whether the model's files are there. Raises UnknownName."""
         return fetch.installed(name, self._settings)
 
-    async def open(self, name: str) -> LocalModel:
+    async def open(self, name: str) -> Model:
         """Return the model with its engine warm, fetching and starting what is missing.
 
         Cancelling stops a download (what came is kept); an engine that is being loaded goes on. Raises
-        UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable.
+        UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable, SettingsInvalid.
         """
         info, connection = await self.connect(name)
+        if self._settings.engine.speculation != "auto":
+            return await self._on(info, connection)
+        spec = connection.spec
+        switch, keep = await anyio.to_thread.run_sync(partial(kept, spec.model, self._settings))
+
+        async def guessing() -> Model:
+            knobs = spec.knobs.model_copy(update={"speculation": "ngram_mod"})
+            return await self._on(info, Connection(self, replace(spec, knobs=knobs)), hear(switch, on=True, keep=keep))
+
+        plain = await self._on(info, connection, hear(switch, on=False, keep=keep))
+        return SpeculatingModel(plain, guessing, switch)
+
+    async def _on(self, info: ModelInfo, connection: Connection, heard: Heard | None = None) -> LocalModel:
         desk = await anyio.to_thread.run_sync(partial(self._desk, connection.spec))
-        return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=self._settings.reuse_answers)
+        reuse, piece = self._settings.reuse_answers, connection.spec.knobs.batch
+        return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=reuse, piece=piece, heard=heard)
 
     async def connect(self, name: str) -> tuple[ModelInfo, Connection]:
         """As ``open``, but return the model's info and what finds its engine for every request."""
@@ -71,18 +88,32 @@ class LocalSource:
             )
         what = f"checking {name}" if fetch.installed(name, self._settings) else f"fetching {name}"
         path = (await self._patiently(partial(fetch.ensure, name, self._settings), what))[0]
-        spec = supervise.spec_of(name, path, entry.context, self._settings)
+        knobs = await self._knobs(name, path)
+        spec = supervise.spec_of(name, path, entry.context, self._settings, knobs=knobs)
         connection = Connection(self, spec)
         engine = await connection(True)
         return entry.info.model_copy(update={"context": min(entry.context, engine.context)}), connection
+
+    async def _knobs(self, name: str, weights: Path) -> Knobs:
+        """Return what the engine is started with; a KV type goes through its gate first."""
+        draft = None
+        if self._settings.engine.draft:
+            what = f"checking {self._settings.engine.draft}"
+            draft = (await self._patiently(partial(fetch.ensure, self._settings.engine.draft, self._settings), what))[0]
+        choose = partial(profiles.chosen, weights, self._settings, draft=draft, tell=self._tell)
+        knobs = await anyio.to_thread.run_sync(choose)
+        if knobs.small:
+            what = f"comparing {name} with KV types {knobs.kv} and f16"
+            await self._patiently(partial(gate.ensure, weights, knobs, self._settings), what)
+        return knobs
 
     def _desk(self, spec: EngineSpec) -> Desk:
         folder = supervise.engines_folder(self._settings)
         most = self._settings.state_mib << 20
         states = None
         if most:
-            engine = f"xllamacpp {version('xllamacpp')}"
-            identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=KV_TYPE)
+            engine = profiles.engine_version()
+            identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=spec.knobs.kv)
             states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
         return Desk(states=states, leases=Leases(folder, spec.key))
 

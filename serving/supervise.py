@@ -21,9 +21,10 @@ from typing import Any
 
 from ..errors import ModelUnavailable
 from ..settings import Settings, cache
+from .knobs.knobs import Knobs, from_settings
 from .part import writing
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Part of an engine's key: engines started by an incompatible version are not reused."""
 START_SECONDS = 600.0
 """A load slower than this is given up."""
@@ -37,7 +38,7 @@ class EngineSpec:
     """How people call the model; for messages only."""
     model: Path
     context: int
-    threads: int
+    knobs: Knobs
     idle_seconds: float = 600.0
     """Of the one who starts it; not part of what is equal."""
 
@@ -45,7 +46,8 @@ class EngineSpec:
     def key(self) -> str:
         """File name of the engine's state; changes with the model file."""
         state = self.model.stat()
-        parts = (PROTOCOL, str(self.model.resolve()), state.st_size, state.st_mtime_ns, self.context, self.threads)
+        file = (str(self.model.resolve()), state.st_size, state.st_mtime_ns)
+        parts = (PROTOCOL, *file, self.context, self.knobs.order())
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -87,17 +89,9 @@ def states_folder(folder: Path) -> Path:
     return states
 
 
-def threads_of(settings: Settings) -> int:
-    """Return the threads an engine gets: the setting, or the cores this process may use, at most 8."""
-    if settings.threads:
-        return settings.threads
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, 8))
-
-
-def spec_of(name: str, model: Path, context: int, settings: Settings) -> EngineSpec:
-    """Return what the engine of ``model`` is started with under ``settings``."""
-    return EngineSpec(name, model, context, threads_of(settings), settings.idle_minutes * 60)
+def spec_of(name: str, model: Path, context: int, settings: Settings, *, knobs: Knobs | None = None) -> EngineSpec:
+    """Return what the engine of ``model`` is started with under ``settings``; ``knobs``, where given, go before."""
+    return EngineSpec(name, model, context, knobs or from_settings(settings), settings.idle_minutes * 60)
 
 
 def peek(folder: Path, key: str) -> Running | None:
@@ -252,7 +246,8 @@ def _spawn(folder: Path, key: str, spec: EngineSpec) -> None:
         "name": spec.name,
         "model": str(spec.model),
         "context": spec.context,
-        "threads": spec.threads,
+        "threads": spec.knobs.threads,
+        "knobs": spec.knobs.order(),
         "idle": spec.idle_seconds,
         "states": str(states_folder(folder)),
     }

@@ -18,9 +18,9 @@ from ...errors import UnknownName
 from ...messages import Completion, ModelRequest, Place
 from ...protocols import Model
 from ...serving.fetch import ensure
+from ...serving.knobs.knobs import threads_of
 from ...serving.schedule.order import ApplicationFirst, RequestFifo
 from ...serving.schedule.play import App, simulate
-from ...serving.supervise import threads_of
 from ...settings import load
 from .engines import Measured, bare, completion, engine, fresh, model, request, states_in, words
 
