@@ -138,7 +138,8 @@ def ensure(
 ) -> Verdict:
     """Return the verdict on the types of ``knobs``, measured when it is not known yet.
 
-    Blocks while it measures: 24 to 72 passes of the model for each of eight prompts. Raises SettingsInvalid for a type that did not pass.
+    Blocks while it measures, 24 to 72 passes of the model for each of eight prompts. Raises SettingsInvalid for a type
+    that did not pass.
     """
     verdict = known(weights, knobs, settings)
     if verdict is None:

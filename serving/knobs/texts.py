@@ -75,3 +75,24 @@ TEXTS = (
     Text("chat", "You are a helpful assistant.", "Write a Python function that tells whether a word is a palindrome."),
 )
 """In an order in which the first few show every class but the last."""
+
+_TOWNS = ("Lisbon", "Ghent", "Turin", "Malmo", "Porto", "Graz", "Lyon", "Bonn", "Bilbao", "Tartu", "Split")
+
+
+def fresh(turn: int) -> tuple[Text, ...]:
+    """Return a plan, an edit and a chat that no other turn has: pools that guess from earlier answers gain nothing."""
+    one, other = _TOWNS[turn % len(_TOWNS)], _TOWNS[(turn * 3 + 1) % len(_TOWNS)]
+    return (
+        Text(
+            "plan",
+            "Plan as numbered calls of search(query) and calculator(expression).",
+            f"Case {turn}: how many more people live in {one} than in {other}?",
+        ),
+        Text(
+            "echo",
+            "You edit text.",
+            f"Return these lines with lamps written as lanterns:\norder {turn}: {turn % 9 + 2} lamps for {one}\n"
+            f"order {turn + 1}: 12 chairs for {other}",
+        ),
+        Text("chat", "You are a helpful assistant.", f"Case {turn}: what is {one} known for?"),
+    )

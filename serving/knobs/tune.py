@@ -18,7 +18,7 @@ from . import gate
 from .knobs import Knobs, cores, threads_of
 from .lone import Lone, lone
 from .profiles import Profile, host_of
-from .texts import TEXTS
+from .texts import fresh
 from .tuner import Cost, search
 
 BATCHES = (32, 64, 128, 256, 512)
@@ -132,10 +132,8 @@ class Bench:
         reading: list[float] = []
         for _ in range(work):
             self._turn += 1
-            for text in (TEXTS[0], TEXTS[4], TEXTS[6]):
-                # New words at the beginning, so that nothing of the prompt is known.
-                prompt = engine.read((("system", f"Case {self._turn}. {text.system}"), ("user", text.user)))
-                timings = engine.answer(prompt, GENERATED, ignore_eos=True)["timings"]
+            for text in fresh(self._turn):
+                timings = engine.answer(engine.read(text.said), GENERATED, ignore_eos=True)["timings"]
                 reading.append(timings["prompt_ms"] / 1000 / max(1, timings["prompt_n"]))
         return sum(reading) / len(reading)
 

@@ -18,7 +18,11 @@ S = TypeVar("S")
 RUNGS = 3
 """Halvings; each doubles what a measurement does."""
 ROUNDS = 5
-"""Of the last comparison, each of which measures the winner and the default one after the other."""
+"""Of the last comparison at most, each of which measures the winner and the default one after the other."""
+LEAST = 3
+"""Rounds for which time is kept; with fewer the default stays."""
+WORK = 2
+"""Units of work in each measurement of a round."""
 MARGIN = 0.02
 """Share by which the winner must be better than the default: less is noise."""
 PATIENCE = 0.25
@@ -84,8 +88,7 @@ def search(default: S, candidates: Sequence[S], measure: Measure[S], *, seconds:
     first = state.take(default, 1)
     if not isfinite(first.score):
         raise ValueError("the default does not run")
-    top = 2 ** (RUNGS - 1)
-    last = 2 * ROUNDS * top * first.wall
+    last = 2 * LEAST * WORK * first.wall
     each = (2 - 2.0 ** (1 - RUNGS)) * max(0.0, first.took - first.wall) + RUNGS * first.wall
     room = int((seconds - state.spent - last) / max(each, 1e-9))
     if room < 1:
@@ -95,11 +98,11 @@ def search(default: S, candidates: Sequence[S], measure: Measure[S], *, seconds:
     best = _halve(state, list(candidates[:room]), gap, until=seconds - last)
     if best is None:
         return Found(default, 1.0, state.tried, state.spent, "no candidate runs; the default is kept")
-    ratio, rounds = _by_turns(state, default, best, top)
-    if rounds and ratio <= 1 - MARGIN:
+    ratio, rounds = _by_turns(state, default, best)
+    if rounds >= LEAST and ratio <= 1 - MARGIN:
         why = f"better than the default in {rounds} rounds by turns: {ratio:.2f} of its cost"
         return Found(best, ratio, state.tried, state.spent, why)
-    why = f"the best of {state.tried} has {ratio:.2f} of the default's cost by turns; the default is kept"
+    why = f"the best of {state.tried} has {ratio:.2f} of the default's cost in {rounds} rounds; the default is kept"
     return Found(default, 1.0, state.tried, state.spent, why)
 
 
@@ -127,7 +130,7 @@ def _halve(state: _Search[S], left: list[S], gap: float, *, until: float) -> S |
     return best
 
 
-def _by_turns(state: _Search[S], default: S, best: S, work: int) -> tuple[float, int]:
+def _by_turns(state: _Search[S], default: S, best: S) -> tuple[float, int]:
     ratios: list[float] = []
     for turn in range(ROUNDS):
         if state.spent >= state.seconds:
@@ -135,6 +138,6 @@ def _by_turns(state: _Search[S], default: S, best: S, work: int) -> tuple[float,
         pair = {}
         # Who goes first changes, so that a machine that grows slower favours neither.
         for setting in (default, best) if turn % 2 == 0 else (best, default):
-            pair[setting is best] = state.take(setting, work)
+            pair[setting is best] = state.take(setting, WORK)
         ratios.append(pair[True].score / pair[False].score)
     return (median(ratios), len(ratios)) if ratios else (1.0, 0)

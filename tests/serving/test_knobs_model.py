@@ -55,7 +55,7 @@ def test_guessing_changes_no_token_and_saves_passes(weights: Path) -> None:
         prompt = off.read(TEXTS[0].said)
         usual, guessed, again = off.answer(prompt, 24), on.answer(prompt, 24), on.answer(prompt, 24)
         assert guessed["content"] == again["content"] == usual["content"]
-        assert again["timings"]["draft_n_accepted"] >= 8, "what was said before is guessed"
+        assert again["timings"]["draft_n_accepted"] >= 5, "what was said before is guessed"
         assert "draft_n" not in usual["timings"]
 
 
@@ -75,7 +75,7 @@ async def test_a_type_is_gated_when_it_is_asked_for_and_its_states_are_its_own(
 ) -> None:
     monkeypatch.setattr(gate, "measure", partial(gate.measure, texts=TEXTS[:1], tokens=6))
     asked = alone.model_copy(update={"engine": EngineSettings(kv_keys="q8_0", kv_values="q8_0")})
-    system = Message(role="system", content="You plan. " + "Rule: be brief. " * 80)
+    system = Message(role="system", content="You plan. " + "Rule: be brief. " * 56)
     request = ModelRequest(messages=(system, Message(role="user", content="Hello.")), max_tokens=4)
     said: list[Progress] = []
     eight = await LocalSource(asked, emit=lambda event: said.append(event)).open(NAME)
@@ -94,7 +94,7 @@ async def test_auto_opens_a_second_engine_only_for_a_trial(alone: Settings) -> N
     asked = alone.model_copy(update={"engine": EngineSettings(speculation="auto"), "reuse_answers": False})
     model = await LocalSource(asked).open(NAME)
     assert isinstance(model, SpeculatingModel)
-    request = ModelRequest(messages=(Message(role="user", content="Count from one to thirty."),), max_tokens=16)
+    request = ModelRequest(messages=(Message(role="user", content="Count from one to thirty."),), max_tokens=8)
     texts = set()
     with anyio.fail_after(60):
         while len(supervise.running(alone)) < 2:
