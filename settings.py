@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from .errors import SettingsInvalid
 from .messages import Frozen
@@ -75,6 +75,27 @@ class ServeSettings(Frozen):
     """Seconds that running answers get to end when the server is told to stop."""
 
 
+class FleetSettings(Frozen):
+    """Several engines of each local model; the table ``[fleet]``."""
+
+    instances: Annotated[int, Field(ge=1, le=64)] = 1
+    """Engines of a model; each holds the whole model in memory and gets its share of the threads."""
+    migrate: bool = True
+    """Answers may move from one engine to another while they are written."""
+    urgent: Annotated[float, Field(ge=0)] = 0.0
+    """Calls with at least this much of their critical path to come (``Place.priority``) go first; 0: none do."""
+    roles: tuple[Literal["mixed", "prefill", "decode"], ...] = ()
+    """What each engine is for: prompts and answers, prompts only, answers; empty: all ``mixed``."""
+
+    @model_validator(mode="after")
+    def _one_role_each(self) -> FleetSettings:
+        if self.roles and len(self.roles) != self.instances:
+            raise ValueError(f"{len(self.roles)} roles for {self.instances} instances; name one for each")
+        if self.roles and all(role == "prefill" for role in self.roles):
+            raise ValueError("nobody writes answers; make one of the roles 'decode' or 'mixed'")
+        return self
+
+
 class Settings(Frozen):
     """Everything that can be set; the names are those of the TOML keys and, upper-cased, of ``SHUNTYARD_*``."""
 
@@ -125,6 +146,7 @@ class Settings(Frozen):
     """Equal calls of a local model at temperature 0 are computed once per process."""
     models: dict[str, RemoteModel] = {}
     serve: ServeSettings = ServeSettings()
+    fleet: FleetSettings = FleetSettings()
     rules: tuple[RuleSettings, ...] = ()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,9 +21,13 @@ from ..protocols import Emit
 from ..settings import Settings
 from . import fetch, supervise
 from .desk import Desk, Leases
-from .engine import KV_TYPE
+from .engine import KV_TYPE, SLOTS
+from .fleet.fleet import Fleet
+from .fleet.member import Member
+from .fleet.policy import UrgentFirst
 from .local import LocalModel
 from .registry import MODELS, LocalEntry, find, is_path
+from .schedule.dispatch import Order
 from .schedule.states import StateIdentity, States, fingerprint
 from .supervise import EngineSpec, Running
 
@@ -57,6 +62,8 @@ class LocalSource:
         UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable.
         """
         info, connection = await self.connect(name)
+        if self._settings.fleet.instances > 1:
+            return await self._fleet(info, connection)
         desk = await anyio.to_thread.run_sync(partial(self._desk, connection.spec))
         return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=self._settings.reuse_answers)
 
@@ -72,11 +79,34 @@ class LocalSource:
         what = f"checking {name}" if fetch.installed(name, self._settings) else f"fetching {name}"
         path = (await self._patiently(partial(fetch.ensure, name, self._settings), what))[0]
         spec = supervise.spec_of(name, path, entry.context, self._settings)
+        spec = replace(spec, threads=max(1, spec.threads // self._settings.fleet.instances))
         connection = Connection(self, spec)
         engine = await connection(True)
         return entry.info.model_copy(update={"context": min(entry.context, engine.context)}), connection
 
-    def _desk(self, spec: EngineSpec) -> Desk:
+    async def _fleet(self, info: ModelInfo, first: Connection) -> Fleet:
+        """Return the model behind several engines, all of them started."""
+        settings = self._settings.fleet
+        members = []
+        for instance in range(settings.instances):
+            connection = first if not instance else Connection(self, replace(first.spec, instance=instance))
+            if instance:
+                await connection(True)
+            desk = await anyio.to_thread.run_sync(
+                partial(self._desk, connection.spec, order=UrgentFirst(settings.urgent))
+            )
+            role = settings.roles[instance] if settings.roles else "mixed"
+            members.append(Member(info, connection, desk=desk, slots=SLOTS, role=role))
+        return Fleet(
+            info,
+            members,
+            emit=self._emit,
+            reuse=self._settings.reuse_answers,
+            migrate=settings.migrate,
+            urgent=settings.urgent,
+        )
+
+    def _desk(self, spec: EngineSpec, *, order: Order | None = None) -> Desk:
         folder = supervise.engines_folder(self._settings)
         most = self._settings.state_mib << 20
         states = None
@@ -84,7 +114,7 @@ class LocalSource:
             engine = f"xllamacpp {version('xllamacpp')}"
             identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=KV_TYPE)
             states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
-        return Desk(states=states, leases=Leases(folder, spec.key))
+        return Desk(states=states, leases=Leases(folder, spec.key), order=order)
 
     def _tell(self, what: str) -> None:
         if self._emit is not None:

@@ -40,12 +40,15 @@ class EngineSpec:
     threads: int
     idle_seconds: float = 600.0
     """Of the one who starts it; not part of what is equal."""
+    instance: int = 0
+    """Which of several engines that are otherwise equal."""
 
     @property
     def key(self) -> str:
         """File name of the engine's state; changes with the model file."""
         state = self.model.stat()
-        parts = (PROTOCOL, str(self.model.resolve()), state.st_size, state.st_mtime_ns, self.context, self.threads)
+        parts = [PROTOCOL, str(self.model.resolve()), state.st_size, state.st_mtime_ns, self.context, self.threads]
+        parts += [self.instance] if self.instance else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
