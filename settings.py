@@ -142,6 +142,8 @@ class Settings(Frozen):
     """The local engine stops after this much idleness."""
     state_mib: Annotated[int, Field(ge=0)] = 512
     """Disk for the states of long prompt beginnings, which a local engine then need not read again; 0 keeps none."""
+    long_inputs: Literal["", "segments", "pages"] = ""
+    """How a local model reads what is beyond its context: all in segments, or a constant number of pages."""
     reuse_answers: bool = True
     """Equal calls of a local model at temperature 0 are computed once per process."""
     models: dict[str, RemoteModel] = {}

@@ -22,7 +22,7 @@ from ..settings import Settings
 from . import fetch, supervise
 from .desk import Desk, Leases
 from .engine import KV_TYPE, SLOTS
-from .fleet.fleet import Fleet
+from .fleet.fleet import Fleet, Options
 from .fleet.member import Member
 from .fleet.policy import UrgentFirst
 from .local import LocalModel
@@ -65,7 +65,14 @@ class LocalSource:
         if self._settings.fleet.instances > 1:
             return await self._fleet(info, connection)
         desk = await anyio.to_thread.run_sync(partial(self._desk, connection.spec))
-        return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=self._settings.reuse_answers)
+        return LocalModel(
+            info,
+            connection,
+            emit=self._emit,
+            desk=desk,
+            reuse=self._settings.reuse_answers,
+            long=self._settings.long_inputs,
+        )
 
     async def connect(self, name: str) -> tuple[ModelInfo, Connection]:
         """As ``open``, but return the model's info and what finds its engine for every request."""
@@ -102,8 +109,7 @@ class LocalSource:
             members,
             emit=self._emit,
             reuse=self._settings.reuse_answers,
-            migrate=settings.migrate,
-            urgent=settings.urgent,
+            options=Options(migrate=settings.migrate, urgent=settings.urgent, long=self._settings.long_inputs),
         )
 
     def _desk(self, spec: EngineSpec, *, order: Order | None = None) -> Desk:

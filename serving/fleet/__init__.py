@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...plugins import lazy
 
 if TYPE_CHECKING:
-    from .fleet import Fleet, Journey
+    from .fleet import Fleet, Journey, Options
     from .member import Member, Part
     from .play import Asked, Machine, Played, simulate
     from .policy import Held, Load, Move, Role, UrgentFirst, dispatch, gap, migration, moved
@@ -24,6 +24,7 @@ __all__ = [
     "Machine",
     "Member",
     "Move",
+    "Options",
     "Part",
     "Played",
     "Rates",
@@ -49,6 +50,7 @@ __getattr__ = lazy(
         "Machine": ".play",
         "Member": ".member",
         "Move": ".policy",
+        "Options": ".fleet",
         "Part": ".member",
         "Played": ".play",
         "Rates": ".roles",

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import anyio
 
@@ -29,6 +30,18 @@ from .policy import Held, Load, dispatch, is_urgent, migration
 from .roles import weigh
 
 REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a fleet may do."""
+
+    migrate: bool = True
+    """Answers may move while they are written."""
+    urgent: float = 0.0
+    """How much critical path a call has to come at least to be urgent (``Place.priority``); 0: none is."""
+    long: Literal["", "segments", "pages"] = ""
+    """How prompts beyond the context are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +86,21 @@ class Fleet(LocalModel):
         *,
         emit: Emit | None = None,
         reuse: bool = True,
-        migrate: bool = True,
-        urgent: float = 0.0,
+        options: Options | None = None,
     ) -> None:
-        """``urgent`` is how much critical path a call has to come at least to be urgent (``Place``); 0: none is.
+        """Start nothing; ``reuse`` lets equal deterministic calls share an answer.
 
         Raises UsageError without members, StateRefused when one could not read another's states.
         """
         if not members:
             raise UsageError(f"a fleet of {list(members)!r} answers nobody; give it at least one instance.")
         _same_states(members)
-        super().__init__(info, members[0]._connect, emit=emit, desk=Desk(slots=1), reuse=reuse)
+        options = options or Options()
+        super().__init__(info, members[0]._connect, emit=emit, desk=Desk(slots=1), reuse=reuse, long=options.long)
         self.members = tuple(members)
         self.journeys: deque[Journey] = deque(maxlen=REMEMBERED)
-        self._migrate = migrate and all(member.desk.states is not None for member in members)
-        self._urgent = urgent
+        self._migrate = options.migrate and all(member.desk.states is not None for member in members)
+        self._urgent = options.urgent
         self._jobs: dict[int, _Job] = {}
         self._ids = itertools.count()
 

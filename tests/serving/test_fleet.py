@@ -14,7 +14,7 @@ from shuntyard.errors import ModelUnavailable, SettingsInvalid, StateRefused
 from shuntyard.messages import Completion, Message, ModelInfo, ModelRequest, Place
 from shuntyard.serving import supervise
 from shuntyard.serving.desk import Desk
-from shuntyard.serving.fleet import Fleet, Member, Rates, Role, UrgentFirst
+from shuntyard.serving.fleet import Fleet, Member, Options, Rates, Role, UrgentFirst
 from shuntyard.serving.fleet.member import Leaving, Traveller
 from shuntyard.serving.prompt import Prompt
 from shuntyard.serving.schedule import Call, StateIdentity, States, packed
@@ -124,7 +124,7 @@ async def test_a_running_answer_moves_off_a_crowded_instance(tmp_path: Path) -> 
     (journey,) = fleet.journeys
     assert journey.instances == (0, 1)
     assert journey.parts[1].known > 0 and journey.parts[1].computed == 1
-    still = Stub(INFO, members, reuse=False, migrate=False)
+    still = Stub(INFO, members, reuse=False, options=Options(migrate=False))
     await all_of(still, requests)
     assert not still.journeys
 
@@ -170,7 +170,7 @@ async def test_a_waiting_call_goes_where_a_slot_gets_free(tmp_path: Path) -> Non
 
 async def test_an_urgent_call_overtakes_those_that_wait(tmp_path: Path) -> None:
     member = Played(kept(tmp_path), slots=1)
-    fleet = Stub(INFO, [member], reuse=False, urgent=5.0)
+    fleet = Stub(INFO, [member], reuse=False, options=Options(urgent=5.0))
     await all_of(fleet, [asked("a"), asked("b"), asked("c"), asked("urgent", priority=5)])
     order = [name for name, _ in member.begun]
     assert order.index("urgent") <= 1
