@@ -138,6 +138,8 @@ class Settings(Frozen):
     """Flush every finished step to the disk, so that a power cut loses none; the end of a process never does."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads of the local engine; 0 takes the number of cores, at most 8."""
+    engine_path: Path | None = None
+    """Folder with a build of the engine for this machine; it is used once it has passed a check (docs/kernels.md)."""
     idle_minutes: Annotated[float, Field(gt=0)] = 10
     """The local engine stops after this much idleness."""
     state_mib: Annotated[int, Field(ge=0)] = 512

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TypeVar
 
@@ -19,7 +18,7 @@ from ..events import Progress
 from ..messages import ModelInfo
 from ..protocols import Emit
 from ..settings import Settings
-from . import fetch, supervise
+from . import fetch, kernels, supervise
 from .desk import Desk, Leases
 from .engine import KV_TYPE, SLOTS
 from .fleet.fleet import Fleet, Options
@@ -87,6 +86,16 @@ class LocalSource:
         path = (await self._patiently(partial(fetch.ensure, name, self._settings), what))[0]
         spec = supervise.spec_of(name, path, entry.context, self._settings)
         spec = replace(spec, threads=max(1, spec.threads // self._settings.fleet.instances))
+        if self._settings.engine_path is not None:
+            check = partial(
+                kernels.usable,
+                self._settings.engine_path,
+                path,
+                supervise.engines_folder(self._settings),
+                threads=spec.threads,
+                tell=self._tell,
+            )
+            spec = replace(spec, build=await anyio.to_thread.run_sync(check))
         connection = Connection(self, spec)
         engine = await connection(True)
         return entry.info.model_copy(update={"context": min(entry.context, engine.context)}), connection
@@ -117,7 +126,7 @@ class LocalSource:
         most = self._settings.state_mib << 20
         states = None
         if most:
-            engine = f"xllamacpp {version('xllamacpp')}"
+            engine = kernels.name_of(spec.build)
             identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=KV_TYPE)
             states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
         return Desk(states=states, leases=Leases(folder, spec.key), order=order)

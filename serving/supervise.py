@@ -42,13 +42,15 @@ class EngineSpec:
     """Of the one who starts it; not part of what is equal."""
     instance: int = 0
     """Which of several engines that are otherwise equal."""
+    build: str = ""
+    """Folder of an engine of one's own (``kernels``); empty: that of the package."""
 
     @property
     def key(self) -> str:
         """File name of the engine's state; changes with the model file."""
         state = self.model.stat()
         parts = [PROTOCOL, str(self.model.resolve()), state.st_size, state.st_mtime_ns, self.context, self.threads]
-        parts += [self.instance] if self.instance else []
+        parts += [self.instance, self.build] if self.instance or self.build else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -258,6 +260,7 @@ def _spawn(folder: Path, key: str, spec: EngineSpec) -> None:
         "threads": spec.threads,
         "idle": spec.idle_seconds,
         "states": str(states_folder(folder)),
+        "build": spec.build,
     }
     with writing(folder), (folder / f"{key}.log").open("wb") as log:
         subprocess.run(
