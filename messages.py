@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class Frozen(BaseModel):
@@ -59,8 +59,19 @@ class ModelRequest(Frozen):
     json_schema: dict[str, Any] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     """How many alternatives per token to report; 0 reports none."""
+    long: Literal["", "segments", "pages"] = ""
+    """How a prompt beyond the model's context may be read: all of it in segments, or a constant number of its pages.
+    Empty: not at all, it raises ContextTooLong. Local models read so; it costs several calls (segments)."""
     place: Place | None = Field(default=None, exclude=True)
     """Not part of what is asked: neither dumped nor hashed."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A request that does not ask for it has the digest that it had before there was such a field.
+        found: dict[str, Any] = dump(self)
+        if not self.long:
+            found.pop("long", None)
+        return found
 
 
 class Usage(Frozen):
@@ -107,6 +118,8 @@ class Completion(Frozen):
     seconds: float = 0.0
     cached: bool = False
     """The answer of an equal call: nothing was computed for this one, and nothing is charged."""
+    read: str = ""
+    """How the prompt was read, where it was too long to be read whole."""
 
 
 class ModelInfo(Frozen):

@@ -110,6 +110,27 @@ class EngineSettings(Frozen):
         return self
 
 
+class FleetSettings(Frozen):
+    """Several engines of each local model; the table ``[fleet]``."""
+
+    instances: Annotated[int, Field(ge=1, le=64)] = 1
+    """Engines of a model; each holds the whole model in memory and gets its share of the threads."""
+    migrate: bool = True
+    """Answers may move from one engine to another while they are written."""
+    urgent: Annotated[float, Field(ge=0)] = 0.0
+    """Calls with at least this much of their critical path to come (``Place.priority``) go first; 0: none do."""
+    roles: tuple[Literal["mixed", "prefill", "decode"], ...] = ()
+    """What each engine is for: prompts and answers, prompts only, answers; empty: all ``mixed``."""
+
+    @model_validator(mode="after")
+    def _one_role_each(self) -> FleetSettings:
+        if self.roles and len(self.roles) != self.instances:
+            raise ValueError(f"{len(self.roles)} roles for {self.instances} instances; name one for each")
+        if self.roles and all(role == "prefill" for role in self.roles):
+            raise ValueError("nobody writes answers; make one of the roles 'decode' or 'mixed'")
+        return self
+
+
 class Settings(Frozen):
     """Everything that can be set; the names are those of the TOML keys and, upper-cased, of ``SHUNTYARD_*``."""
 
@@ -152,16 +173,27 @@ class Settings(Frozen):
     """Flush every finished step to the disk, so that a power cut loses none; the end of a process never does."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads of the local engine; 0 takes the number of cores, at most 8."""
+    engine_path: Path | None = None
+    """Folder with a build of the engine for this machine; it is used once it has passed a check (docs/kernels.md)."""
     idle_minutes: Annotated[float, Field(gt=0)] = 10
     """The local engine stops after this much idleness."""
     state_mib: Annotated[int, Field(ge=0)] = 512
     """Disk for the states of long prompt beginnings, which a local engine then need not read again; 0 keeps none."""
+    long_inputs: Literal["", "segments", "pages"] = ""
+    """How a local model reads what is beyond its context: all in segments, or a constant number of pages."""
     reuse_answers: bool = True
     """Equal calls of a local model at temperature 0 are computed once per process."""
     models: dict[str, RemoteModel] = {}
     serve: ServeSettings = ServeSettings()
     engine: EngineSettings = EngineSettings()
+    fleet: FleetSettings = FleetSettings()
     rules: tuple[RuleSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_engine_is_measured(self) -> Settings:
+        if self.fleet.instances > 1 and self.engine.speculation == "auto":
+            raise ValueError("engine.speculation = 'auto' compares two engines itself; set fleet.instances = 1")
+        return self
 
 
 def load(overrides: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> Settings:

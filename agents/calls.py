@@ -89,6 +89,7 @@ class StepModel:
             usage=result.usage,
             seconds=result.seconds,
             cached=result.value.get("cached") is True,
+            read=str(result.value.get("read", "")),
         )
 
     def _place(self, path: str, role: Role) -> Place:

@@ -67,6 +67,8 @@ async def _ask(step: Step, models: Models) -> StepResult:
     value: dict[str, JsonValue] = {"text": completion.text, "finish": completion.finish, "ttft": completion.ttft}
     if completion.cached:
         value["cached"] = True
+    if completion.read:
+        value["read"] = completion.read
     return StepResult(
         value=value,
         usage=completion.usage,

@@ -114,6 +114,23 @@ def show(
 
 @app.command()
 @takes(Options)
+def engine(options: Options) -> int:
+    """Show what the local engine was compiled with, and what of this machine it leaves unused."""
+    from ..serving.kernels import kernels
+
+    path = options.settings().engine_path
+    found = [kernels(), *([kernels(str(path.expanduser().absolute()))] if path is not None else [])]
+    if options.json:
+        out.result_json([item.model_dump(mode="json") for item in found])
+        return 0
+    for item in found:
+        out.result(f"{item.engine}\n  uses    {', '.join(item.uses) or 'nothing that is known'}")
+        out.result(f"  unused  {', '.join(item.unused) or 'nothing'}")
+    return 0
+
+
+@app.command()
+@takes(Options)
 def rm(options: Options, name: Name) -> int:
     """Remove a model's files from the cache; an engine that runs on them is stopped first."""
     from ..serving import fetch

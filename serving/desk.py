@@ -138,10 +138,10 @@ class Desk:
         if self.states is not None and self.warmth.awaited(slot, self.scheduler.queued):
             await self._save(client, slot, tokens)
 
-    async def put_off(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
+    async def put_off(self, client: httpx.AsyncClient, slot: int, tokens: bytes, *, worth: int = WORTH) -> None:
         """Note that ``slot`` knows ``tokens``, and save their state: the call will go on, perhaps on another slot."""
         self.warmth.note(slot, tokens)
-        if self.states is not None and len(tokens) >= WORTH * WIDTH:
+        if self.states is not None and len(tokens) >= worth * WIDTH:
             await self._save(client, slot, tokens)
 
     def _saved(self, tokens: bytes) -> int:

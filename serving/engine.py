@@ -85,6 +85,9 @@ def main() -> None:
     order = json.loads(sys.stdin.readline())
     # Also while the model is being loaded, a parent that dies takes the engine with it.
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if order.get("build"):
+        # A build of a person's own goes before the package.
+        sys.path.insert(0, order["build"])
     from xllamacpp import Server
 
     server = Server(parameters(order))

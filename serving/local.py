@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import httpx
@@ -24,6 +24,8 @@ from ..protocols import Emit
 from .answer import Answer
 from .desk import Desk
 from .engine import BATCH
+from .long.cut import joined
+from .long.read import read_long
 from .prompt import Prompt, call_of, key_of
 from .schedule.dispatch import Call
 from .schedule.warmth import WIDTH, WORTH, packed, shared, unpacked
@@ -58,11 +60,13 @@ class LocalModel:
         reuse: bool = True,
         piece: int = PIECE,
         heard: Callable[[ModelRequest, Mapping[str, Any]], None] | None = None,
+        long: Literal["", "segments", "pages"] = "",
     ) -> None:
         """Keep how to reach the engine; ``connect(True)`` distrusts what was known of it.
 
         Models of one engine share a ``desk``; ``reuse`` lets equal deterministic calls share an answer. ``piece`` is
-        the engine's batch. ``heard`` is told of every request that was generated, with the engine's timings.
+        the engine's batch. ``heard`` is told of every request that was generated, with the engine's timings. ``long``
+        is how prompts beyond the context are read whose request does not say it.
         """
         self._info = info
         self._connect = connect
@@ -71,6 +75,7 @@ class LocalModel:
         self._reuse = reuse
         self._piece = piece
         self._heard = heard
+        self._long = long
 
     @property
     def info(self) -> ModelInfo:
@@ -88,6 +93,8 @@ class LocalModel:
         with self._desk.scheduler.coming(request.place.run if request.place else ""):
             prompt = await self._prompt(request.messages)
         if prompt.count + request.max_tokens > self._info.context:
+            if long := request.long or self._long:
+                return await read_long(self, request.model_copy(update={"long": long}), on_text=on_text)
             raise ContextTooLong(
                 f"the prompt of {prompt.count} tokens and max_tokens={request.max_tokens} do not fit the context of "
                 f"{self._info.name!r} ({self._info.context}); shorten the prompt or choose a model with more context.",
@@ -113,6 +120,14 @@ class LocalModel:
     async def count(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt as the engine will read it: exact."""
         return (await self._prompt(messages)).count
+
+    async def pieces(self, text: str) -> list[str]:
+        """Return ``text`` as the texts of its tokens; tokens that are parts of one character come together."""
+        engine = await self._connect(False)
+        async with self._client(engine) as client:
+            asked = {"content": text, "with_pieces": True}
+            found = _read(await client.post("/tokenize", json=asked), self._info.name)["tokens"]
+        return joined(item["piece"] for item in found)
 
     async def _computed(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> Completion:
         """Wait for a slot and generate on it."""

@@ -19,13 +19,17 @@ from ..events import Progress
 from ..messages import ModelInfo
 from ..protocols import Emit, Model
 from ..settings import Settings
-from . import fetch, supervise
+from . import fetch, kernels, supervise
 from .desk import Desk, Leases
+from .fleet.fleet import Fleet, Options
+from .fleet.member import Member
+from .fleet.policy import UrgentFirst
 from .knobs import gate, profiles
-from .knobs.knobs import Knobs
+from .knobs.knobs import Knobs, threads_of
 from .knobs.speculating import Heard, SpeculatingModel, hear, kept
 from .local import LocalModel
 from .registry import MODELS, LocalEntry, find, is_path
+from .schedule.dispatch import Order
 from .schedule.states import StateIdentity, States, fingerprint
 from .supervise import EngineSpec, Running
 
@@ -60,6 +64,8 @@ class LocalSource:
         UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable, SettingsInvalid.
         """
         info, connection = await self.connect(name)
+        if self._settings.fleet.instances > 1:
+            return await self._fleet(info, connection)
         if self._settings.engine.speculation != "auto":
             return await self._on(info, connection)
         spec = connection.spec
@@ -73,9 +79,16 @@ class LocalSource:
         return SpeculatingModel(plain, guessing, switch)
 
     async def _on(self, info: ModelInfo, connection: Connection, heard: Heard | None = None) -> LocalModel:
-        desk = await anyio.to_thread.run_sync(partial(self._desk, connection.spec))
-        reuse, piece = self._settings.reuse_answers, connection.spec.knobs.batch
-        return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=reuse, piece=piece, heard=heard)
+        return LocalModel(
+            info,
+            connection,
+            emit=self._emit,
+            desk=await anyio.to_thread.run_sync(partial(self._desk, connection.spec)),
+            reuse=self._settings.reuse_answers,
+            piece=connection.spec.knobs.batch,
+            heard=heard,
+            long=self._settings.long_inputs,
+        )
 
     async def connect(self, name: str) -> tuple[ModelInfo, Connection]:
         """As ``open``, but return the model's info and what finds its engine for every request."""
@@ -88,11 +101,23 @@ class LocalSource:
             )
         what = f"checking {name}" if fetch.installed(name, self._settings) else f"fetching {name}"
         path = (await self._patiently(partial(fetch.ensure, name, self._settings), what))[0]
+        build = await self._build(path)
         knobs = await self._knobs(name, path)
+        knobs = knobs.model_copy(update={"threads": max(1, knobs.threads // self._settings.fleet.instances)})
         spec = supervise.spec_of(name, path, entry.context, self._settings, knobs=knobs)
+        spec = replace(spec, build=build)
         connection = Connection(self, spec)
         engine = await connection(True)
         return entry.info.model_copy(update={"context": min(entry.context, engine.context)}), connection
+
+    async def _build(self, weights: Path) -> str:
+        """Return the folder of the engine of one's own that the settings name, once it has proved itself, or ""."""
+        path = self._settings.engine_path
+        if path is None:
+            return ""
+        folder, threads = supervise.engines_folder(self._settings), threads_of(self._settings)
+        check = partial(kernels.usable, path, weights, folder, threads=threads, tell=self._tell)
+        return await anyio.to_thread.run_sync(check)
 
     async def _knobs(self, name: str, weights: Path) -> Knobs:
         """Return what the engine is started with; a KV type goes through its gate first."""
@@ -107,15 +132,36 @@ class LocalSource:
             await self._patiently(partial(gate.ensure, weights, knobs, self._settings), what)
         return knobs
 
-    def _desk(self, spec: EngineSpec) -> Desk:
+    async def _fleet(self, info: ModelInfo, first: Connection) -> Fleet:
+        """Return the model behind several engines, all of them started."""
+        settings = self._settings.fleet
+        members = []
+        for instance in range(settings.instances):
+            connection = first if not instance else Connection(self, replace(first.spec, instance=instance))
+            if instance:
+                await connection(True)
+            desk = await anyio.to_thread.run_sync(
+                partial(self._desk, connection.spec, order=UrgentFirst(settings.urgent))
+            )
+            role = settings.roles[instance] if settings.roles else "mixed"
+            members.append(Member(info, connection, desk=desk, slots=SLOTS, role=role))
+        return Fleet(
+            info,
+            members,
+            emit=self._emit,
+            reuse=self._settings.reuse_answers,
+            options=Options(migrate=settings.migrate, urgent=settings.urgent, long=self._settings.long_inputs),
+        )
+
+    def _desk(self, spec: EngineSpec, *, order: Order | None = None) -> Desk:
         folder = supervise.engines_folder(self._settings)
         most = self._settings.state_mib << 20
         states = None
         if most:
-            engine = profiles.engine_version()
+            engine = kernels.name_of(spec.build)
             identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=spec.knobs.kv)
             states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
-        return Desk(states=states, leases=Leases(folder, spec.key))
+        return Desk(states=states, leases=Leases(folder, spec.key), order=order)
 
     def _tell(self, what: str) -> None:
         if self._emit is not None:

@@ -41,13 +41,18 @@ class EngineSpec:
     knobs: Knobs
     idle_seconds: float = 600.0
     """Of the one who starts it; not part of what is equal."""
+    instance: int = 0
+    """Which of several engines that are otherwise equal."""
+    build: str = ""
+    """Folder of an engine of one's own (``kernels``); empty: that of the package."""
 
     @property
     def key(self) -> str:
         """File name of the engine's state; changes with the model file."""
         state = self.model.stat()
         file = (str(self.model.resolve()), state.st_size, state.st_mtime_ns)
-        parts = (PROTOCOL, *file, self.context, self.knobs.order())
+        parts = [PROTOCOL, *file, self.context, self.knobs.order()]
+        parts += [self.instance, self.build] if self.instance or self.build else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -250,6 +255,7 @@ def _spawn(folder: Path, key: str, spec: EngineSpec) -> None:
         "knobs": spec.knobs.order(),
         "idle": spec.idle_seconds,
         "states": str(states_folder(folder)),
+        "build": spec.build,
     }
     with writing(folder), (folder / f"{key}.log").open("wb") as log:
         subprocess.run(

@@ -1,0 +1,191 @@
+"""What the engine was compiled with, and an engine compiled for this machine in its place.
+
+A build of one's own is never required and never trusted: before its first use with a model it must write the tokens
+that the engine of the package writes, in a process of its own. One that crashes (kernels for AMX do on some
+machines) or writes something else is told of and left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ..errors import SettingsInvalid
+from ..messages import Frozen
+from .part import writing
+
+KERNELS = ("AVX", "AVX2", "FMA", "F16C", "AVX512", "AVX512_VNNI", "AVX512_BF16", "AVX_VNNI", "AMX_INT8", "NEON", "SVE")
+"""Those that matter for speed, as llama.cpp calls them."""
+_FLAGS = {
+    "AVX512": "avx512f",
+    "AVX512_VNNI": "avx512_vnni",
+    "AVX512_BF16": "avx512_bf16",
+    "AVX_VNNI": "avx_vnni",
+    "AMX_INT8": "amx_int8",
+    "NEON": "asimd",
+}
+PROMPT = "A river runs from the mountains to the sea. On its way it passes towns, fields and woods. At its mouth lies a"
+"""Of more than one batch of one token: the known crash of AMX kernels needs two."""
+TOKENS = 12
+_PATIENCE = 300.0
+
+
+class Kernels(Frozen):
+    """What an engine is, and what of the machine it uses."""
+
+    engine: str
+    """Name and version, and the folder of one's own build."""
+    uses: tuple[str, ...]
+    """Kernels that it was compiled with."""
+    unused: tuple[str, ...]
+    """Kernels that this machine could run besides. AMX is among them; see docs/kernels.md before building for it."""
+
+
+class Checked(Frozen):
+    """What the self-check of a build with a model came to."""
+
+    good: bool
+    why: str
+
+
+def kernels(build: str = "") -> Kernels:
+    """Return what the engine of the package, or the one in the folder ``build``, was compiled with.
+
+    It is asked in a process of its own; one that cannot be loaded uses nothing.
+    """
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import xllamacpp; print(xllamacpp.get_system_info())"
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-P", "-c", code, *([build] if build else [])],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        uses = uses_of(asked.stdout)
+    except (OSError, subprocess.TimeoutExpired):
+        uses = ()
+    return Kernels(engine=name_of(build), uses=uses, unused=tuple(name for name in _machine() if name not in uses))
+
+
+def uses_of(system_info: str) -> tuple[str, ...]:
+    """Return the kernels in llama.cpp's line ``CPU : AVX = 1 | AVX2 = 1 | …``."""
+    found = {name for name, value in re.findall(r"(\w+) = (\d+)", system_info) if value != "0"}
+    return tuple(name for name in KERNELS if name in found)
+
+
+def name_of(build: str = "") -> str:
+    """Return the engine's name and version; that of a build of one's own changes with its files."""
+    try:
+        name = f"xllamacpp {version('xllamacpp')}"
+    except PackageNotFoundError:
+        name = "xllamacpp (not installed)"
+    return f"{name}, own build {_mark(Path(build))}" if build else name
+
+
+def usable(build: Path, model: Path, folder: Path, *, threads: int, tell: Callable[[str], None]) -> str:
+    """Return ``build`` when it may run ``model``, else "" (the engine of the package); ``tell`` is told why not.
+
+    The check takes two loads of the model, and is made once per build, model and version of the package; its outcome
+    is kept in ``folder``. Blocks. Raises SettingsInvalid where there is no build.
+    """
+    build = build.expanduser().absolute()
+    if not (build / "xllamacpp").is_dir():
+        raise SettingsInvalid(
+            f"engine_path = {str(build)!r} has no folder 'xllamacpp' in it; make one with "
+            "`pip install --no-deps --target FOLDER WHEEL` and name that folder, or remove engine_path."
+        )
+    state = model.stat()
+    key = json.dumps([name_of(str(build)), str(model), state.st_size, state.st_mtime_ns])
+    note = folder / f"kernels-{hashlib.sha256(key.encode()).hexdigest()[:16]}.check"
+    checked = _noted(note)
+    if checked is None:
+        checked = compare(_write(model, threads, ""), _write(model, threads, str(build)))
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            note.write_text(checked.model_dump_json(), encoding="utf-8")
+    if not checked.good:
+        tell(f"the engine in {str(build)!r} is not used: {checked.why}; the engine of the package runs")
+    return str(build) if checked.good else ""
+
+
+def compare(default: list[int] | None, own: list[int] | None) -> Checked:
+    """Judge the tokens of an own build by those of the package's engine; None where an engine gave none.
+
+    Other kernels round differently, so a rare tie may fall otherwise: half of the tokens must be equal from the
+    beginning on.
+    """
+    if own is None:
+        return Checked(good=False, why="it crashed, or did not answer")
+    if default is None:
+        # Then there is nothing to fall back to, and it did answer.
+        return Checked(good=True, why="the engine of the package does not run here")
+    same = next(
+        (at for at, (a, b) in enumerate(zip(default, own, strict=False)) if a != b), min(len(default), len(own))
+    )
+    if same * 2 < max(len(default), 1):
+        return Checked(good=False, why=f"only {same} of its first {len(default)} tokens are right ({own!r})")
+    return Checked(good=True, why=f"{same} of {len(default)} tokens equal")
+
+
+def _write(model: Path, threads: int, build: str) -> list[int] | None:
+    """Have an engine of its own continue ``PROMPT`` greedily; None when it dies of it."""
+    token = secrets.token_urlsafe(16)
+    order = {"model": str(model), "context": 256, "threads": threads, "token": token, "build": build}
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", f"{__package__}.engine"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "GOMP_SPINCOUNT": "0"},
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        url = json.loads(process.stdout.readline())["url"]
+        body = {"prompt": PROMPT, "n_predict": TOKENS, "temperature": 0, "return_tokens": True}
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.post(f"{url}/completion", json=body, headers=headers, timeout=_PATIENCE, trust_env=False)
+        return [int(item) for item in answer.json()["tokens"]]
+    except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
+        return None
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def _noted(note: Path) -> Checked | None:
+    try:
+        return Checked.model_validate_json(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _mark(build: Path) -> str:
+    files: list[Any] = []
+    for path in sorted(build.glob("xllamacpp*/*")):
+        state = path.stat()
+        files.append([path.name, state.st_size, state.st_mtime_ns])
+    return hashlib.sha256(json.dumps([str(build), files]).encode()).hexdigest()[:8]
+
+
+def _machine() -> tuple[str, ...]:
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split())
+    except OSError:
+        return ()
+    return tuple(name for name in KERNELS if _FLAGS.get(name, name.lower()) in flags)

@@ -1,0 +1,36 @@
+"""``shuntyard models engine``, and settings of engines that are wrong."""
+
+import json
+import platform
+from pathlib import Path
+
+import pytest
+from cli_parts import Call
+
+
+def test_it_shows_what_the_engine_uses_and_what_it_leaves(call: Call) -> None:
+    shown = call("models", "engine", "--json")
+    assert shown.code == 0
+    (engine,) = json.loads(shown.out)
+    assert engine["engine"].startswith("xllamacpp ")
+    if platform.machine() == "x86_64":
+        assert "AVX2" in engine["uses"]
+    assert not set(engine["uses"]) & set(engine["unused"])
+    text = call("models", "engine").out
+    assert text.splitlines()[0] == engine["engine"] and "uses    AVX" in text
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[fleet]\ninstances = 0\n", ("fleet.instances", "0")),
+        ('[fleet]\ninstances = 2\nroles = ["prefill"]\n', ("fleet", "name one for each")),
+        ('long_inputs = "cut"\n', ("long_inputs", "'cut'")),
+    ],
+)
+def test_wrong_values_are_usage_errors(call: Call, folder: Path, toml: str, words: tuple[str, ...]) -> None:
+
+    (folder / "shuntyard.toml").write_text(toml, encoding="utf-8")
+    refused = call("models", "list")
+    assert refused.code == 2
+    assert all(word in refused.err for word in (*words, "correct it"))
