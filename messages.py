@@ -59,9 +59,9 @@ class ModelRequest(Frozen):
     json_schema: dict[str, Any] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     """How many alternatives per token to report; 0 reports none."""
-    long: Literal["", "segments", "pages"] = ""
-    """How a prompt beyond the model's context may be read: all of it in segments, or a constant number of its pages.
-    Empty: not at all, it raises ContextTooLong. Local models read so; it costs several calls (segments)."""
+    long: Literal["", "no", "segments", "pages"] = ""
+    """How a local model may read a prompt beyond its context: all of it in segments (several calls), or a constant
+    number of its pages. ``no``: it raises ContextTooLong. Empty: as the settings say, by default ``no``."""
     place: Place | None = Field(default=None, exclude=True)
     """Not part of what is asked: neither dumped nor hashed."""
 

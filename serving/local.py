@@ -93,7 +93,8 @@ class LocalModel:
         with self._desk.scheduler.coming(request.place.run if request.place else ""):
             prompt = await self._prompt(request.messages)
         if prompt.count + request.max_tokens > self._info.context:
-            if long := request.long or self._long:
+            long = request.long or self._long
+            if long and long != "no":
                 return await read_long(self, request.model_copy(update={"long": long}), on_text=on_text)
             raise ContextTooLong(
                 f"the prompt of {prompt.count} tokens and max_tokens={request.max_tokens} do not fit the context of "

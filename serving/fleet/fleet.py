@@ -213,15 +213,24 @@ class Fleet(LocalModel):
         job.call = replace(job.call)
         return False
 
+    def send(self, target: int) -> int:
+        """Send every request that can move to instance ``target``, as before that of others is stopped; how many."""
+        going = [item.id for at, load in enumerate(self.loads()) if at != target for item in load.held if item.movable]
+        for number in going:
+            self._depart(self._jobs[number], target)
+        return len(going)
+
     def _balance(self) -> None:
         """Send requests off until no move narrows the gap."""
         while self._migrate and (move := migration(self.loads())) is not None:
-            job = self._jobs[move.id]
-            job.to = move.target
-            if job.answer.waiting:
-                job.scope.cancel()
-            else:
-                job.answer.leave = True
+            self._depart(self._jobs[move.id], move.target)
+
+    def _depart(self, job: _Job, target: int) -> None:
+        job.to = target
+        if job.answer.waiting:
+            job.scope.cancel()
+        else:
+            job.answer.leave = True
 
     def _tell(self, job: _Job, last: Part) -> None:
         journey = Journey(tuple(job.been), (*job.answer.parts, last))

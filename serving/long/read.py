@@ -87,7 +87,7 @@ async def read_long(
     """
     begin = time.monotonic()
     reader = _Reader(model, request, options or Options())
-    policy = {"segments": reader.by_segments, "pages": reader.by_pages}[request.long or "segments"]
+    policy = reader.by_pages if request.long == "pages" else reader.by_segments
     answer = await policy(on_text)
     return answer.model_copy(update={"usage": reader.usage, "read": reader.how, "seconds": time.monotonic() - begin})
 
@@ -171,7 +171,7 @@ class _Reader:
         update: Mapping[str, object] | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> Completion:
-        request = self._request.model_copy(update={"messages": said, "long": "", **(update or {})})
+        request = self._request.model_copy(update={"messages": said, "long": "no", **(update or {})})
         answer = await self._model.complete(request, on_text=on_text)
         self.usage += answer.usage
         return answer
