@@ -267,7 +267,8 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
             mend = f"did you mean {near[0]!r}?" if near else "remove it."
             parts.append(f"{origin.get(key, FILE)}: unknown key {where!r}; {mend}")
         else:
-            parts.append(f"{origin.get(key, FILE)}: {where} = {item['input']!r}: {item['msg']}; correct it.")
+            given = f"{where} = {item['input']!r}: " if where else ""
+            parts.append(f"{origin.get(key, FILE)}: {given}{item['msg']}; correct it.")
     return " ".join(parts)
 
 

@@ -21,6 +21,7 @@ from ..protocols import Emit, Model
 from ..settings import Settings
 from . import fetch, kernels, supervise
 from .desk import Desk, Leases
+from .engine import SLOTS
 from .fleet.fleet import Fleet, Options
 from .fleet.member import Member
 from .fleet.policy import UrgentFirst
