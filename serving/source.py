@@ -57,7 +57,7 @@ class LocalSource:
         UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable.
         """
         info, connection = await self.connect(name)
-        desk = await anyio.to_thread.run_sync(partial(self._desk, connection.spec))
+        desk = await self.desk(connection)
         return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=self._settings.reuse_answers)
 
     async def connect(self, name: str) -> tuple[ModelInfo, Connection]:
@@ -75,6 +75,10 @@ class LocalSource:
         connection = Connection(self, spec)
         engine = await connection(True)
         return entry.info.model_copy(update={"context": min(entry.context, engine.context)}), connection
+
+    async def desk(self, connection: Connection) -> Desk:
+        """Return what calls to the engine of ``connection`` share in this process; one for all who call it."""
+        return await anyio.to_thread.run_sync(partial(self._desk, connection.spec))
 
     def _desk(self, spec: EngineSpec) -> Desk:
         folder = supervise.engines_folder(self._settings)

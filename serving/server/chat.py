@@ -24,9 +24,7 @@ Choices: TypeAlias = list[dict[str, Any]]
 """Of one chunk."""
 
 
-async def chat_batches(
-    engine: Engine, asked: ChatRequest, meter: Meter
-) -> AsyncGenerator[list[Choices | bytes], None]:
+async def chat_batches(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[list[Choices | bytes], None]:
     """Yield what came, each the choices of a chunk or, as bytes, more text of the first choice (``Chunk.plain``).
 
     The first chunk of each choice has its role and is never bytes. Usage goes to ``meter``. Raises RequestRefused
@@ -112,12 +110,14 @@ class ChatJob:
         wanted = self._asked.stream_options is not None and self._asked.stream_options.include_usage
         async with aclosing(chat_batches(engine, self._asked, meter)) as batches:
             async for batch in batches:
-                yield b"".join([
-                    b'%b,"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n' % (begin, item)
-                    if isinstance(item, bytes)
-                    else data({**head, "choices": item})
-                    for item in batch
-                ])
+                yield b"".join(
+                    [
+                        b'%b,"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n' % (begin, item)
+                        if isinstance(item, bytes)
+                        else data({**head, "choices": item})
+                        for item in batch
+                    ]
+                )
         if wanted:
             usage = meter.usage
             yield data({**head, "choices": [], "usage": usage.model_dump() if usage is not None else None})

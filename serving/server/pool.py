@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from ...errors import ModelUnavailable, ServerBusy, UnknownName
 from ...settings import Settings
 from .. import fetch, supervise
 from ..engines import CHILD, Engine
+from ..joined import DeskEngine
 from ..registry import MODELS, LocalEntry, find
 from ..source import LocalSource
 from ..supervise import Running
@@ -127,18 +128,22 @@ class Pool:
             )
         await self._make_room(name)
         _, connect = await self._source.connect(name)
-        resident = Resident(HttpEngine(name, self._where(name, connect), CHILD), await connect(False))
-        return resident
 
-    def _where(self, name: str, connect: Callable[[bool], Awaitable[Running]]) -> Callable[[bool], Awaitable[Address]]:
-        async def where(distrust: bool) -> Address:
+        async def connected(distrust: bool) -> Running:
             running = await connect(distrust)
             resident = self._residents.get(name)
             if resident is not None:
                 resident.running = running
+            return running
+
+        async def where(distrust: bool) -> Address:
+            running = await connected(distrust)
             return Address(running.url, running.token)
 
-        return where
+        desk = await self._source.desk(connect)
+        http = HttpEngine(name, where, CHILD)
+        engine = DeskEngine(http, connected, desk, reuse=self._settings.reuse_answers)
+        return Resident(engine, await connect(False))
 
     async def _make_room(self, name: str) -> None:
         """Evict until ``name`` fits the budget beside the rest."""

@@ -10,6 +10,7 @@ from fake_engine import FakeEngine, running
 
 from shuntyard.errors import ModelUnavailable, ServerBusy, UnknownName
 from shuntyard.messages import ModelInfo
+from shuntyard.serving.desk import Desk
 from shuntyard.serving.server import pool as module
 from shuntyard.serving.server.pool import MIB, Pool
 from shuntyard.serving.supervise import Running
@@ -40,6 +41,9 @@ class Machine:
             return found
 
         return ModelInfo(name=name), again
+
+    async def desk(self, connection: object) -> Desk:
+        return Desk()
 
 
 @pytest.fixture
