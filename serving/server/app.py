@@ -16,6 +16,7 @@ from starlette.routing import Route
 from ...errors import RequestRefused, ShuntyardError
 from ...messages import Frozen
 from ...settings import Settings
+from ..program import ProgramRequest
 from .answers import Health, ModelList, ModelRow
 from .asked import ChatRequest, CompletionRequest, EmbeddingRequest
 from .chat import ChatJob
@@ -30,6 +31,7 @@ from .metrics import Metrics
 from .openapi import document
 from .places import place_of
 from .pool import Pool
+from .programs import ProgramJob
 from .response_models import ResponseRequest
 from .responses import ResponseJob
 from .talk import MessageJob, count
@@ -40,6 +42,7 @@ JOBS: Mapping[str, tuple[type[Frozen], Callable[[Any], Job]]] = {
     "/v1/completions": (CompletionRequest, CompletionJob),
     "/v1/responses": (ResponseRequest, ResponseJob),
     "/v1/messages": (MessageRequest, MessageJob),
+    "/v1/programs": (ProgramRequest, ProgramJob),
 }
 """Paths that generate: what is asked, and what answers it."""
 

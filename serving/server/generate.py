@@ -40,6 +40,8 @@ class Meter:
     """What a request took: the sum over its calls."""
 
     began: float = field(default_factory=time.monotonic)
+    arrived: float = field(default_factory=time.time)
+    """Unix time."""
     first: float = 0.0
     """Seconds to the first chunk; 0 before it."""
     tallies: list[Tally] = field(default_factory=list)
