@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.small_model, pytest.mark.timeout(600)]
 
 NAME = "smollm2-135m"
 CHAT = "/v1/chat/completions"
-RULES = "You are a careful agent.\n" + "\n".join(f"Tool {n}: reads table {n * 7}." for n in range(30))
+RULES = "You are a careful agent.\n" + "\n".join(f"Tool {n}: reads table {n * 7}." for n in range(24))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def computed(answers: list[dict[str, Any]]) -> int:
 def test_a_prefix_is_computed_once_for_several_clients(client: httpx.Client) -> None:
     answers = ask(client, [asked(f"What does tool {n} do?") for n in range(4)])
     total = answers[0]["usage"]["prompt_tokens"]
-    assert total > 300
+    assert total > 270
     # Each has its own question, and the last token is computed in any case.
     assert total <= computed(answers) < total + 4 * 30
     (several,) = ask(client, [asked("What does tool 9 do?", n=3, temperature=1)])
@@ -88,7 +88,7 @@ def test_equal_requests_are_generated_once_and_a_client_that_leaves_stops_nobody
     assert len(text) == usage["completion_tokens"] == 40
     assert usage["prompt_tokens_details"]["cached_tokens"] == usage["prompt_tokens"], "nothing was computed for it"
     again = events(client.post(CHAT, json=body))
-    assert "".join(item["choices"][0]["delta"].get("content", "") for item in again) == text
+    assert "".join(item["choices"][0]["delta"].get("content") or "" for item in again) == text
     assert len(again) < 10, "a kept answer comes in one piece"
     other = client.post(CHAT, json={**body, "stream": False, "temperature": 0.1}).json()["usage"]
     assert other["prompt_tokens_details"]["cached_tokens"] < other["prompt_tokens"]
