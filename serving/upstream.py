@@ -5,6 +5,7 @@ aiohttp and not httpx, because its parser is compiled: a streamed token must cos
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -87,15 +88,17 @@ class HttpEngine:
         """
         always = {"model": self._model, "stream": True, "stream_options": {"include_usage": True}}
         data = json.dumps({**call.body, **always, **extra}).encode()
-        response = await self._post(address, f"/v1{call.path}", data)
-        try:
-            if response.status != 200:
-                raise refusal(self._name, response.status, await response.content.read(4000))
-            reply = Reply(response, self)
-            await reply.first()
-        except BaseException:
-            response.close()
-            raise
+        # Not aiohttp's own limit of silence, which sets a timer anew with every token.
+        async with asyncio.timeout(self._patience):
+            response = await self._post(address, f"/v1{call.path}", data)
+            try:
+                if response.status != 200:
+                    raise refusal(self._name, response.status, await response.content.read(4000))
+                reply = Reply(response, self, self._patience)
+                await reply.first()
+            except BaseException:
+                response.close()
+                raise
         return reply
 
     async def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
@@ -116,7 +119,10 @@ class HttpEngine:
         data = json.dumps(body).encode()
         for known in (True, False):
             try:
-                async with self._post(await self._where(not known), path, data) as response:
+                async with (
+                    asyncio.timeout(self._patience),
+                    self._post(await self._where(not known), path, data) as response,
+                ):
                     answer = await response.read()
                     if response.status != 200:
                         raise refusal(self._name, response.status, answer[:4000])
@@ -133,7 +139,7 @@ class HttpEngine:
 
     def _post(self, address: Address, path: str, data: bytes) -> aiohttp.client._RequestContextManager:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=self._patience)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
         headers = {"Content-Type": "application/json"}
         if address.key:
@@ -190,8 +196,8 @@ async def _kind(name: str, address: Address) -> str:
 class Reply:
     """One answer while it comes. ``more`` may be cancelled and called again, also by somebody else."""
 
-    def __init__(self, response: aiohttp.ClientResponse, engine: HttpEngine) -> None:
-        """Nothing of the body is read yet."""
+    def __init__(self, response: aiohttp.ClientResponse, engine: HttpEngine, patience: float | None) -> None:
+        """Nothing of the body is read yet; ``patience`` bounds the silence between two pieces, up to twice."""
         self._response = response
         self._engine = engine
         self._rest = b""
@@ -199,6 +205,10 @@ class Reply:
         self._over = False
         self._first: list[Chunk] = []
         self._failure: ModelError | UsageError | None = None
+        self._heard = True
+        self._watch: asyncio.TimerHandle | None = None
+        if patience is not None:
+            self._watched(patience)
 
     async def first(self) -> None:
         """Wait for the first chunks, which ``more`` then returns. Raises one of ``BROKEN`` and what ``more`` raises."""
@@ -217,6 +227,15 @@ class Reply:
     def close(self) -> None:
         """Stop the generation, when it has not ended."""
         self._response.close()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _watched(self, patience: float) -> None:
+        if not self._heard:
+            self._response.content.set_exception(TimeoutError(f"it was silent for {patience:g} s"))
+            return
+        self._heard = False
+        self._watch = asyncio.get_running_loop().call_later(patience, self._watched, patience)
 
     async def _read(self) -> list[Chunk]:
         if self._failure is not None:
@@ -224,6 +243,7 @@ class Reply:
         found: list[Chunk] = []
         while not found and not self._over and self._failure is None:
             piece = await self._response.content.readany()
+            self._heard = True
             if not piece:
                 self._over = True
                 if not self._finished:
