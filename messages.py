@@ -42,6 +42,10 @@ class Place(Frozen):
     """What of the application's critical path is still to come, from this call on; more goes first within it."""
     follows: bool = False
     """The application asks again as soon as it has the answer."""
+    prefix: int | None = None
+    """How many leading messages other calls begin with too; None: all but the last."""
+    next: str = ""
+    """The model that the application asks after this call; it is loaded meanwhile where there is room."""
 
 
 class ModelRequest(Frozen):

@@ -28,8 +28,10 @@ class RemoteModel(Frozen):
     """Its name there; for providers the litellm name, e.g. ``anthropic/claude-sonnet-4-5``."""
     url: str = ""
     """OpenAI-compatible base URL, e.g. ``http://127.0.0.1:8080/v1``; empty means a provider through litellm."""
-    through: Literal["", "http", "litellm"] = ""
-    """How to reach it; empty: ``http`` (plain OpenAI wire format) when there is a URL, else ``litellm``."""
+    through: Literal["", "http", "shuntyard", "litellm"] = ""
+    """How to reach it; empty: ``http`` (plain OpenAI wire format) when there is a URL, else ``litellm``. ``shuntyard``
+    tells a shuntyard server from the first call on where calls stand; ``http`` does once the server has said that it
+    is one."""
     key_env: str = ""
     """Environment variable that holds the key; keys themselves never stand in the file."""
     tier: Literal["tiny", "small", "medium", "large"] = "large"

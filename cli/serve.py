@@ -40,6 +40,7 @@ def serve(
     missing = [name for name in NEEDS if find_spec(name) is None]
     if missing:
         raise ModelUnavailable(f"the server needs {', '.join(missing)}; run `pip install 'shuntyard[serve]'`.")
+    from ..agents.serving import chooser
     from ..serving import server
 
     settings = options.settings()
@@ -57,7 +58,7 @@ def serve(
     # Whoever started it in the background waits for this line.
     sys.stdout.flush()
     out.note(example(url, names[0], key=bool(key)))
-    server.serve(settings, listener, key=key)
+    server.serve(settings, listener, key=key, choose=chooser(settings, names))
     return 0
 
 

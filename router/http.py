@@ -11,11 +11,12 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from ..errors import ContextTooLong, ModelError, ModelUnavailable
-from ..messages import Completion, Message, ModelInfo, ModelRequest, Usage
+from ..messages import Completion, Message, ModelInfo, ModelRequest, Place, Usage
 
 _PER_MESSAGE = 16
 _PER_CALL = 64
@@ -32,14 +33,25 @@ class HttpModel:
     """
 
     def __init__(
-        self, info: ModelInfo, *, url: str, model: str = "", key_env: str = "", patience: float = 300.0
+        self,
+        info: ModelInfo,
+        *,
+        url: str,
+        model: str = "",
+        key_env: str = "",
+        patience: float = 300.0,
+        placed: bool = False,
     ) -> None:
-        """``model`` is its name there (default: ours); ``key_env`` names the variable that holds the key."""
+        """``model`` is its name there (default: ours); ``key_env`` names the variable that holds the key.
+
+        ``placed`` says that it is a shuntyard server, which is told where calls stand; any other is told nothing.
+        """
         self._info = info
         self._url = url.rstrip("/") + "/chat/completions"
         self._model = model or info.name
         self._key_env = key_env
         self._patience = patience
+        self._placed = placed
         self._tls: ssl.SSLContext | None = None
 
     @property
@@ -56,8 +68,9 @@ class HttpModel:
         try:
             async with (
                 self._client() as client,
-                client.stream("POST", self._url, json=self._body(request), headers=self._headers()) as response,
+                client.stream("POST", self._url, json=self._body(request), headers=self._headers(request)) as response,
             ):
+                self._placed = self._placed or "x-shuntyard" in response.headers
                 if response.status_code != 200:
                     detail = detail_of((await response.aread())[:4000])
                     raise refusal(self._info.name, response.status_code, detail, key_env=self._key_env)
@@ -84,9 +97,10 @@ class HttpModel:
         # A proxy from the environment never leads back to this machine.
         return httpx.AsyncClient(verify=verify, timeout=timeout, trust_env=address.host not in _LOOPBACK)
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, request: ModelRequest) -> dict[str, str]:
         key = key_from(self._key_env, self._info.name)
-        return {"Authorization": f"Bearer {key}"} if key else {}
+        place = placed(request.place) if self._placed and request.place is not None else {}
+        return {"Authorization": f"Bearer {key}", **place} if key else place
 
     def _body(self, request: ModelRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -118,6 +132,12 @@ class HttpModel:
             f"{name!r} at {self._url!r} {what}; check that the server runs, or url under [models.{name}].",
             ids={"model": name},
         )
+
+
+def placed(place: Place) -> dict[str, str]:
+    """The headers that tell a shuntyard server where a call stands."""
+    told = place.model_dump(exclude_defaults=True)
+    return {f"X-Shuntyard-{name.title()}": quote(str(value), safe=" :/[].") for name, value in told.items()}
 
 
 class _Answer:

@@ -39,14 +39,15 @@ class RemoteSource:
         if info.kind == "openai":
             from .http import HttpModel
 
-            return HttpModel(info, url=remote.url, model=remote.model, key_env=remote.key_env)
+            placed = remote.through == "shuntyard"
+            return HttpModel(info, url=remote.url, model=remote.model, key_env=remote.key_env, placed=placed)
         from .remote import LitellmModel
 
         return await LitellmModel.open(info, model=remote.model, url=remote.url, key_env=remote.key_env)
 
 
 def _info(name: str, remote: RemoteModel) -> ModelInfo:
-    plain = remote.through == "http" or (remote.url and remote.through != "litellm")
+    plain = remote.through in ("http", "shuntyard") or (remote.url and remote.through != "litellm")
     return ModelInfo(
         name=name,
         kind="openai" if plain else "litellm",

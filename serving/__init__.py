@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .engines import Capabilities, Engine
     from .fetch import Listed, ensure, installed, list_models, pull, remove, show, verify
     from .local import LocalModel
+    from .program import ProgramBody, ProgramRequest, ProgramStep, run_program
     from .registry import MODELS, LocalEntry, find
     from .scripted import ScriptedModel
     from .source import LocalSource
@@ -30,6 +31,9 @@ __all__ = [
     "LocalModel",
     "LocalSource",
     "MiniLmEmbedder",
+    "ProgramBody",
+    "ProgramRequest",
+    "ProgramStep",
     "Running",
     "ScriptedModel",
     "ensure",
@@ -38,6 +42,7 @@ __all__ = [
     "list_models",
     "pull",
     "remove",
+    "run_program",
     "running",
     "show",
     "stop",
@@ -56,6 +61,9 @@ __getattr__ = lazy(
         "LocalModel": ".local",
         "LocalSource": ".source",
         "MiniLmEmbedder": ".embed",
+        "ProgramBody": ".program",
+        "ProgramRequest": ".program",
+        "ProgramStep": ".program",
         "Running": ".supervise",
         "ScriptedModel": ".scripted",
         "ensure": ".fetch",
@@ -64,6 +72,7 @@ __getattr__ = lazy(
         "list_models": ".fetch",
         "pull": ".fetch",
         "remove": ".fetch",
+        "run_program": ".program",
         "running": ".supervise",
         "show": ".fetch",
         "stop": ".supervise",

@@ -8,23 +8,30 @@ share a prefix among slots by itself.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 import httpx
 
 from ..errors import StateRefused
 from ..messages import Completion
-from .engine import SLOTS
+from .engine import BATCH, SLOTS
 from .prompt import Prompt
-from .schedule.dispatch import GRACE, Order
+from .schedule.dispatch import GRACE, RETRY, Call, Order
 from .schedule.once import Once
 from .schedule.scheduler import Scheduler
 from .schedule.states import SavedState, States
 from .schedule.warmth import NEAR, WIDTH, WORTH, Warmth, shared
 from .supervise import Running
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 ANSWERS = 8 << 20
 """Bytes of answers that are kept for equal calls."""
@@ -39,13 +46,21 @@ class Leases:
         from filelock import FileLock
 
         self._locks = [FileLock(str(folder / f"{key}.slot{slot}")) for slot in range(slots)]
+        self._several = FileLock(str(folder / f"{key}.several"))
 
     def take(self, slot: int) -> bool:
         """Return whether the slot is now ours."""
+        return self._acquire(self._locks[slot])
+
+    def take_several(self) -> bool:
+        """Return whether we may now take one slot after the other while we hold some."""
+        return self._acquire(self._several)
+
+    def _acquire(self, lock: BaseFileLock) -> bool:
         from filelock import Timeout
 
         try:
-            self._locks[slot].acquire(timeout=0)
+            lock.acquire(timeout=0)
         except Timeout:
             return False
         except OSError:
@@ -56,6 +71,10 @@ class Leases:
     def give(self, slot: int) -> None:
         """Let others have it."""
         self._locks[slot].release()
+
+    def give_several(self) -> None:
+        """Let others do so."""
+        self._several.release()
 
 
 class Desk:
@@ -73,9 +92,18 @@ class Desk:
         order: Order | None = None,
         keep: int = ANSWERS,
         grace: float = GRACE,
+        piece: int = BATCH,
     ) -> None:
-        """Believe nothing of the engine yet."""
+        """Believe nothing of the engine yet.
+
+        ``piece`` is how many prompt tokens are read in one go, at best the engine's batch. It finishes one prompt
+        before it looks at the next, so a long one is handed over in pieces, and a short call in between waits for one
+        of them only.
+        """
+        self.piece = piece
         self.states = states
+        self._leases = leases
+        self._collecting = anyio.Lock()
         if leases is None:
             self.warmth = Warmth(slots, saved=self._saved)
         else:
@@ -131,6 +159,36 @@ class Desk:
         await self._save(client, slot, tokens[: prefix * WIDTH])
         self.scheduler.poke()
         return prefix
+
+    @asynccontextmanager
+    async def slots(self, call: Call, count: int) -> AsyncIterator[list[int]]:
+        """Hold ``count`` slots, the one that knows most of the prompt first, once ``call`` gets them."""
+        if count == 1:
+            async with self.scheduler.slot(call) as slot:
+                yield [slot]
+            return
+        async with AsyncExitStack() as stack:
+            async with self._alone():
+                # The others are for copies: to share a prompt with them would be to wait for oneself.
+                calls = [call, *(replace(call, tokens=b"", follows=False) for _ in range(count - 1))]
+                held = [await stack.enter_async_context(self.scheduler.slot(item)) for item in calls]
+            yield held
+            for slot in held[1:]:
+                self.warmth.note(slot, b"")
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Hold slots while waiting for more: one at a time, here and elsewhere, or two would wait for each other."""
+        async with self._collecting:
+            while True:
+                if self._leases is None or self._leases.take_several():
+                    break
+                await anyio.sleep(RETRY)
+            try:
+                yield
+            finally:
+                if self._leases is not None:
+                    self._leases.give_several()
 
     async def finished(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
         """Note that ``slot`` knows ``tokens``; its state is saved when somebody waits for it."""

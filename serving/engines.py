@@ -6,14 +6,63 @@ refuses a request for it by the name of the field.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
-from ..messages import Frozen
+from ..messages import Frozen, Place
 
-Chunk: TypeAlias = dict[str, Any]
-"""One ``chat.completion.chunk`` or ``text_completion`` object of a stream."""
+_PLAIN = b'{"choices":[{"finish_reason":null,"index":0,"delta":{"content":"'
+"""How llama.cpp begins a chunk that only goes on with the text of the first choice."""
+_REST = b'"}}],"created":'
+
+
+class Chunk:
+    """One ``chat.completion.chunk`` or ``text_completion`` object of a stream, read when somebody looks into it.
+
+    ``plain`` is what most chunks are: more text of the first choice of a chat and nothing else, as the inside of a
+    JSON string. Such a chunk is passed on without being read.
+    """
+
+    __slots__ = ("_data", "_value", "plain")
+
+    def __init__(self, data: bytes) -> None:
+        """``data`` is the object's JSON."""
+        self.plain: bytes | None = None
+        self._data = data
+        self._value: dict[str, Any] | None = None
+        if data.startswith(_PLAIN):
+            # An escaped quote ends the search too soon, and the chunk is read as any other.
+            end = data.find(b'"', len(_PLAIN))
+            if data.startswith(_REST, end) and data.find(b'"usage"', end) < 0:
+                self.plain = data[len(_PLAIN) : end]
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> Chunk:
+        """Return the chunk that says ``value``."""
+        made = cls(b"")
+        made._value = value
+        return made
+
+    @classmethod
+    def said(cls, text: bytes) -> Chunk:
+        """Return a plain chunk; ``text`` is the inside of a JSON string."""
+        made = cls(b"")
+        made.plain = text
+        return made
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The object. Raises ValueError when it is not JSON."""
+        if self._value is None:
+            data = self._data or b'%b%b"}}]}' % (_PLAIN, self.plain or b"")
+            self._value = dict(json.loads(data))
+        return self._value
+
+    def __len__(self) -> int:
+        """Bytes, roughly."""
+        return 100 + len(self._data or self.plain or b"")
 
 
 class Capabilities(Frozen):
@@ -65,6 +114,8 @@ class Call:
     path: Literal["/chat/completions", "/completions"]
     body: dict[str, Any]
     """OpenAI's request; the engine adds its own name of the model and that it streams."""
+    place: Place | None = None
+    """Where the call stands in its application; engines without an order ignore it."""
 
 
 class Engine(Protocol):
@@ -78,8 +129,8 @@ class Engine(Protocol):
     def capabilities(self) -> Capabilities:
         """What it can do."""
 
-    def stream(self, call: Call) -> AsyncGenerator[Chunk, None]:
-        """Yield the chunks of ``call``, usage included. Closing the generator stops the generation at once.
+    def stream(self, call: Call) -> AsyncGenerator[Sequence[Chunk], None]:
+        """Yield the chunks of ``call`` as they come, usage included. Closing the generator stops it at once.
 
         A call is made again once when the engine had gone before its first chunk. Raises ModelUnavailable, UsageError
         for what it refuses, ContextTooLong.

@@ -6,10 +6,8 @@ generation at once.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -17,26 +15,21 @@ from typing import Any, Literal
 import anyio
 import httpx
 
-from ..errors import ContextTooLong, ModelUnavailable, UsageError
+from ..errors import ContextTooLong, ModelUnavailable
 from ..events import Progress
 from ..messages import Completion, Message, ModelInfo, ModelRequest
 from ..protocols import Emit
 from .answer import Answer
 from .desk import Desk
-from .engine import BATCH
 from .long.cut import joined
 from .long.read import read_long
-from .prompt import Prompt, call_of, key_of
+from .native import PUT_OFF, Reader, client_of, generate, gone, read
+from .prompt import Prompt, call_of, key_of, prefix_of
 from .schedule.dispatch import Call
-from .schedule.warmth import WIDTH, WORTH, packed, shared, unpacked
+from .schedule.warmth import packed, unpacked
 from .schema import compact, conforms
 from .supervise import Running
 
-PIECE = BATCH
-"""Prompt tokens that are read in one go. The engine finishes one prompt before it looks at the next, so a long one
-is handed over in pieces, and a short call in between waits for one of them only."""
-PUT_OFF = 8
-"""How often a call gives its slot up, between two pieces, to one of an application that goes before its own."""
 SILENCE = 1.0
 """Seconds between signs of life while a prompt is being read."""
 
@@ -58,22 +51,20 @@ class LocalModel:
         emit: Emit | None = None,
         desk: Desk | None = None,
         reuse: bool = True,
-        piece: int = PIECE,
         heard: Callable[[ModelRequest, Mapping[str, Any]], None] | None = None,
         long: Literal["", "segments", "pages"] = "",
     ) -> None:
         """Keep how to reach the engine; ``connect(True)`` distrusts what was known of it.
 
-        Models of one engine share a ``desk``; ``reuse`` lets equal deterministic calls share an answer. ``piece`` is
-        the engine's batch. ``heard`` is told of every request that was generated, with the engine's timings. ``long``
-        is how prompts beyond the context are read whose request does not say it.
+        Models of one engine share a ``desk``; ``reuse`` lets equal deterministic calls share an answer. ``heard`` is
+        told of every request that was generated, with the engine's timings. ``long`` is how prompts beyond the context
+        are read whose request does not say it.
         """
         self._info = info
         self._connect = connect
         self._emit = emit
         self._desk = desk or Desk()
         self._reuse = reuse
-        self._piece = piece
         self._heard = heard
         self._long = long
 
@@ -91,7 +82,7 @@ class LocalModel:
         """
         begin = time.monotonic()
         with self._desk.scheduler.coming(request.place.run if request.place else ""):
-            prompt = await self._prompt(request.messages)
+            prompt = await self._prompt(request.messages, request.place.prefix if request.place else None)
         if prompt.count + request.max_tokens > self._info.context:
             long = request.long or self._long
             if long and long != "no":
@@ -125,9 +116,9 @@ class LocalModel:
     async def pieces(self, text: str) -> list[str]:
         """Return ``text`` as the texts of its tokens; tokens that are parts of one character come together."""
         engine = await self._connect(False)
-        async with self._client(engine) as client:
+        async with client_of(engine) as client:
             asked = {"content": text, "with_pieces": True}
-            found = _read(await client.post("/tokenize", json=asked), self._info.name)["tokens"]
+            found = read(await client.post("/tokenize", json=asked), self._info.name)["tokens"]
         return joined(item["piece"] for item in found)
 
     async def _computed(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> Completion:
@@ -152,7 +143,7 @@ class LocalModel:
 
     async def _queued(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> None:
         """Wait for a slot and generate on it; a call that gives its slot up waits again."""
-        call = call_of(request, prompt)
+        call = call_of(request.place, prompt)
         for put_off in range(PUT_OFF + 1):
             work = partial(self._on, call, request, prompt, answer, stays=put_off == PUT_OFF)
             if await self._desk.scheduler.run(call, work):
@@ -168,82 +159,46 @@ class LocalModel:
         # A wait can be long, and the engine may be another one since.
         engine = await self._connect(False)
 
-        async with self._client(engine) as client:
+        def told(computed: int, upto: int) -> None:
+            answer.ahead += computed
+            answer.read = upto
 
-            async def read(begin: int, end: int) -> None:
-                """Read the prompt up to ``end``, of which ``begin`` tokens are known, piece by piece."""
-                for upto in [*range(begin + self._piece, end, self._piece), end]:
-                    body = {"prompt": unpacked(prompt.tokens[: upto * WIDTH]), "n_predict": 0, "temperature": 0}
-                    part = Answer(0.0, None)
-                    await self._generate(client, body | {"id_slot": slot, "cache_prompt": True}, part)
-                    answer.ahead += part.computed
-                    answer.read = upto
-                    if not stays and self._desk.scheduler.outranked(call):
-                        await self._desk.put_off(client, slot, prompt.tokens[: upto * WIDTH])
-                        raise _PutOff
-
-            # A piece cuts off what the slot knows beyond it.
-            in_pieces = self._desk.knows(slot)
-            try:
-                known = await self._desk.prepare(client, engine, slot, prompt, read=read)
-                if in_pieces and prompt.count - known > self._piece:
-                    await read(known, prompt.count - (prompt.count - known - 1) % self._piece - 1)
-            except _PutOff:
+        async with client_of(engine) as client:
+            reader = Reader(self._desk, call, prompt, self._info.name, told)
+            if not await reader.onto(client, engine, slot, stays=stays):
                 return False
-            await self._generate(client, _body(request, prompt.tokens) | {"id_slot": slot}, answer)
+            body = _body(request, prompt.tokens) | {"id_slot": slot}
+            await self._generate(client, body, answer)
             await self._desk.finished(client, slot, prompt.tokens)
         engine.touch()
         return True
 
-    async def _prompt(self, messages: Sequence[Message]) -> Prompt:
+    async def _generate(self, client: httpx.AsyncClient, body: dict[str, Any], answer: Answer) -> None:
+        await generate(client, body, answer, model=self._info.name)
+
+    async def _prompt(self, messages: Sequence[Message], leading: int | None = None) -> Prompt:
         """Apply the chat template and tokenise; an engine that has gone is started again first."""
         said = [message.model_dump() for message in messages]
         for known in (True, False):
             engine = await self._connect(not known)
             try:
-                async with self._client(engine) as client:
+                async with client_of(engine) as client:
                     tokens = await self._tokens(client, said)
-                    return Prompt(tokens, await self._prefix(client, said, tokens))
+                    tokenize = partial(self._tokens, client)
+                    return Prompt(tokens, await prefix_of(said, tokens, leading, self._desk, tokenize))
             except (httpx.TransportError, ModelUnavailable) as error:
                 if not known:
-                    raise self._gone(error) from None
+                    raise gone(self._info.name, error) from None
         raise AssertionError
 
-    async def _tokens(self, client: httpx.AsyncClient, said: list[dict[str, Any]]) -> bytes:
-        applied = await client.post("/apply-template", json={"messages": said})
+    async def _tokens(self, client: httpx.AsyncClient, said: Sequence[dict[str, Any]]) -> bytes:
+        applied = await client.post("/apply-template", json={"messages": list(said)})
         asked = {
-            "content": _read(applied, self._info.name)["prompt"],
+            "content": read(applied, self._info.name)["prompt"],
             "add_special": True,
             "parse_special": True,
         }
-        return packed(_read(await client.post("/tokenize", json=asked), self._info.name)["tokens"])
-
-    async def _prefix(self, client: httpx.AsyncClient, said: list[dict[str, Any]], tokens: bytes) -> int:
-        """Return how many tokens all messages but the last are; 0 when they are too few to matter."""
-        if len(said) < 2 or len(tokens) < WORTH * WIDTH:
-            return 0
-        *leading, last = said
-        key = hashlib.sha256(json.dumps([leading, last["role"]]).encode()).hexdigest()
-        known = self._desk.prefix(key)
-        if known is None:
-            other = "\N{MIDDLE DOT}" if not last["content"].startswith("\N{MIDDLE DOT}") else "?"
-            known = shared(tokens, await self._tokens(client, [*leading, {**last, "content": other}]))
-            self._desk.note_prefix(key, known)
-        return known
-
-    async def _generate(self, client: httpx.AsyncClient, body: dict[str, Any], answer: Answer) -> None:
-        try:
-            async with client.stream("POST", "/completion", json=body | _STREAM) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    _read(response, self._info.name)
-                async for event in _events(response):
-                    answer.take(event)
-                    if answer.last is not None:
-                        return
-        except httpx.TransportError as error:
-            raise self._gone(error) from None
-        raise self._gone("its answer broke off")
+        return packed(read(await client.post("/tokenize", json=asked), self._info.name)["tokens"])
 
     async def _show(self, answer: Answer, total: int) -> None:
         if self._emit is None:
@@ -254,29 +209,6 @@ class LocalModel:
                 doing = "waits its turn" if answer.waiting else "reads the prompt"
                 what = f"{self._info.name} {doing}"
                 self._emit(Progress(run="", at=time.time(), what=what, done=answer.read, total=total))
-
-    def _client(self, engine: Running) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=engine.url,
-            headers={"Authorization": f"Bearer {engine.token}"},
-            timeout=httpx.Timeout(None, connect=5.0),
-            trust_env=False,
-            verify=False,
-        )
-
-    def _gone(self, why: object) -> ModelUnavailable:
-        return ModelUnavailable(
-            f"the engine of {self._info.name!r} stopped answering ({str(why) or type(why).__name__}); "
-            "it is started again at the next call.",
-            ids={"model": self._info.name},
-        )
-
-
-_STREAM = {"stream": True, "return_progress": True}
-
-
-class _PutOff(Exception):
-    """The rest of the prompt is read later."""
 
 
 def _body(request: ModelRequest, tokens: bytes) -> dict[str, Any]:
@@ -294,29 +226,3 @@ def _body(request: ModelRequest, tokens: bytes) -> dict[str, Any]:
     elif request.json_schema is not None:
         body["grammar"] = compact(request.json_schema)
     return body
-
-
-def _read(response: httpx.Response, model: str) -> dict[str, Any]:
-    if response.status_code == 200:
-        return dict(response.json())
-    try:
-        error = response.json()["error"]
-        kind, message = str(error.get("type", "")), str(error.get("message", ""))
-    except (ValueError, KeyError, TypeError):
-        kind, message = "", response.text[:200]
-    if kind == "exceed_context_size_error":
-        raise ContextTooLong(f"the prompt does not fit {model!r}: {message}; shorten it.", ids={"model": model})
-    if response.status_code == 400:
-        raise UsageError(f"the engine of {model!r} refuses the request: {message}; correct the grammar or schema.")
-    raise ModelUnavailable(
-        f"the engine of {model!r} answers HTTP {response.status_code}: {message}; run `shuntyard models stop`.",
-        ids={"model": model},
-    )
-
-
-async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    async for line in response.aiter_lines():
-        if line.startswith("data: ") and line != "data: [DONE]":
-            yield json.loads(line[6:])
-        elif line.startswith("error: "):
-            raise httpx.ReadError(line[7:300])

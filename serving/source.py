@@ -84,9 +84,8 @@ class LocalSource:
             info,
             connection,
             emit=self._emit,
-            desk=await anyio.to_thread.run_sync(partial(self._desk, connection.spec)),
+            desk=await self.desk(connection),
             reuse=self._settings.reuse_answers,
-            piece=connection.spec.knobs.batch,
             heard=heard,
             long=self._settings.long_inputs,
         )
@@ -141,9 +140,7 @@ class LocalSource:
             connection = first if not instance else Connection(self, replace(first.spec, instance=instance))
             if instance:
                 await connection(True)
-            desk = await anyio.to_thread.run_sync(
-                partial(self._desk, connection.spec, order=UrgentFirst(settings.urgent))
-            )
+            desk = await self.desk(connection, order=UrgentFirst(settings.urgent))
             role = settings.roles[instance] if settings.roles else "mixed"
             members.append(Member(info, connection, desk=desk, slots=SLOTS, role=role))
         return Fleet(
@@ -154,6 +151,10 @@ class LocalSource:
             options=Options(migrate=settings.migrate, urgent=settings.urgent, long=self._settings.long_inputs),
         )
 
+    async def desk(self, connection: Connection, *, order: Order | None = None) -> Desk:
+        """Return what calls to the engine of ``connection`` share in this process; one for all who call it."""
+        return await anyio.to_thread.run_sync(partial(self._desk, connection.spec, order=order))
+
     def _desk(self, spec: EngineSpec, *, order: Order | None = None) -> Desk:
         folder = supervise.engines_folder(self._settings)
         most = self._settings.state_mib << 20
@@ -162,7 +163,7 @@ class LocalSource:
             engine = kernels.name_of(spec.build)
             identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=spec.knobs.kv)
             states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
-        return Desk(states=states, leases=Leases(folder, spec.key), order=order)
+        return Desk(states=states, leases=Leases(folder, spec.key), order=order, piece=spec.knobs.batch)
 
     def _tell(self, what: str) -> None:
         if self._emit is not None:

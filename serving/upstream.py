@@ -5,9 +5,10 @@ aiohttp and not httpx, because its parser is compiled: a streamed token must cos
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,8 @@ from ..errors import ContextTooLong, ModelError, ModelUnavailable, UsageError
 from ..settings import RemoteModel
 from .engines import KINDS, Call, Capabilities, Chunk
 
-_BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
+BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
+"""What a connection that broke raises."""
 PATIENCE = 300.0
 """Seconds of silence after which a server by URL is given up; our own child is watched instead."""
 
@@ -60,26 +62,44 @@ class HttpEngine:
         """What it can do."""
         return self._capabilities
 
-    async def stream(self, call: Call) -> AsyncGenerator[Chunk, None]:
-        """Yield the chunks of ``call``; closing the generator closes the socket, which stops the generation.
+    async def stream(self, call: Call) -> AsyncGenerator[Sequence[Chunk], None]:
+        """Yield the chunks of ``call``; closing the generator closes the socket, which stops the generation."""
+        reply = await self.open(call)
+        try:
+            while chunks := await reply.more():
+                yield chunks
+        finally:
+            reply.close()
+
+    async def open(self, call: Call) -> Reply:
+        """Return the answer to ``call`` once its first chunks are there; the caller closes it."""
+        for known in (True, False):
+            try:
+                return await self.begin(await self._where(not known), call, {})
+            except BROKEN as error:
+                if not known:
+                    raise self.gone(error) from None
+        raise AssertionError
+
+    async def begin(self, address: Address, call: Call, extra: dict[str, Any]) -> Reply:
+        """As ``open``, at ``address`` and once; ``extra`` goes with the request. Raises one of ``BROKEN``.
 
         Always a stream: a llama-server goes on with a request for a whole answer when its client has left.
         """
-        extra = {"model": self._model, "stream": True, "stream_options": {"include_usage": True}}
-        data = json.dumps({**call.body, **extra}).encode()
-        for known in (True, False):
-            begun = False
+        always = {"model": self._model, "stream": True, "stream_options": {"include_usage": True}}
+        data = json.dumps({**call.body, **always, **extra}).encode()
+        # Not aiohttp's own limit of silence, which sets a timer anew with every token.
+        async with asyncio.timeout(self._patience):
+            response = await self._post(address, f"/v1{call.path}", data)
             try:
-                async with self._post(await self._where(not known), f"/v1{call.path}", data) as response:
-                    if response.status != 200:
-                        raise refusal(self._name, response.status, await response.content.read(4000))
-                    async for chunk in _chunks(response, self._name):
-                        begun = True
-                        yield chunk
-                return
-            except _BROKEN as error:
-                if begun or not known:
-                    raise self._gone(error) from None
+                if response.status != 200:
+                    raise refusal(self._name, response.status, await response.content.read(4000))
+                reply = Reply(response, self, self._patience)
+                await reply.first()
+            except BaseException:
+                response.close()
+                raise
+        return reply
 
     async def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
         """Return the prompt that the model's template makes."""
@@ -88,21 +108,28 @@ class HttpEngine:
 
     async def tokens(self, prompt: str) -> int:
         """Return how many tokens ``prompt`` has."""
+        return len(await self.tokenize(prompt))
+
+    async def tokenize(self, prompt: str) -> list[int]:
+        """Return the tokens of ``prompt``. Raises as ``stream``."""
         found = await self._ask("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})
-        return len(found["tokens"])
+        return list(found["tokens"])
 
     async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         data = json.dumps(body).encode()
         for known in (True, False):
             try:
-                async with self._post(await self._where(not known), path, data) as response:
+                async with (
+                    asyncio.timeout(self._patience),
+                    self._post(await self._where(not known), path, data) as response,
+                ):
                     answer = await response.read()
                     if response.status != 200:
                         raise refusal(self._name, response.status, answer[:4000])
                     return dict(json.loads(answer))
-            except _BROKEN as error:
+            except BROKEN as error:
                 if not known:
-                    raise self._gone(error) from None
+                    raise self.gone(error) from None
         raise AssertionError
 
     async def close(self) -> None:
@@ -112,14 +139,15 @@ class HttpEngine:
 
     def _post(self, address: Address, path: str, data: bytes) -> aiohttp.client._RequestContextManager:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=self._patience)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
         headers = {"Content-Type": "application/json"}
         if address.key:
             headers["Authorization"] = f"Bearer {address.key}"
         return self._session.post(address.url + path, data=data, headers=headers)
 
-    def _gone(self, error: BaseException) -> ModelUnavailable:
+    def gone(self, error: BaseException) -> ModelUnavailable:
+        """The error for an engine that stopped answering."""
         what = str(error) or type(error).__name__
         return ModelUnavailable(
             f"the engine of {self._name!r} stopped answering ({what}); send the request again.",
@@ -154,7 +182,7 @@ async def _kind(name: str, address: Address) -> str:
             session.get(f"{address.url}/v1/models") as response,
         ):
             listed = json.loads(await response.read())
-    except (*_BROKEN, ValueError) as error:
+    except (*BROKEN, ValueError) as error:
         raise ModelUnavailable(
             f"{name!r} at {address.url!r} cannot be reached ({str(error) or type(error).__name__}); start that server, "
             f"or correct url under [models.{name}].",
@@ -165,24 +193,85 @@ async def _kind(name: str, address: Address) -> str:
     return ""
 
 
-async def _chunks(response: aiohttp.ClientResponse, name: str) -> AsyncIterator[Chunk]:
-    rest = b""
-    finished = False
-    async for piece in response.content.iter_any():
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data: {"):
-                chunk: Chunk = json.loads(line[6:])
-                if "error" in chunk:
-                    raise refusal(name, 500, line[6:])
-                finished = finished or any(choice.get("finish_reason") for choice in chunk.get("choices") or ())
-                yield chunk
-            elif line.startswith(b"error: "):
-                raise refusal(name, 500, line[7:])
-            elif line.startswith(b"data: [DONE]"):
-                return
-    if not finished:
-        raise aiohttp.ClientPayloadError("its answer broke off")
+class Reply:
+    """One answer while it comes. ``more`` may be cancelled and called again, also by somebody else."""
+
+    def __init__(self, response: aiohttp.ClientResponse, engine: HttpEngine, patience: float | None) -> None:
+        """Nothing of the body is read yet; ``patience`` bounds the silence between two pieces, up to twice."""
+        self._response = response
+        self._engine = engine
+        self._rest = b""
+        self._finished = False
+        self._over = False
+        self._first: list[Chunk] = []
+        self._failure: ModelError | UsageError | None = None
+        self._heard = True
+        self._watch: asyncio.TimerHandle | None = None
+        if patience is not None:
+            self._watched(patience)
+
+    async def first(self) -> None:
+        """Wait for the first chunks, which ``more`` then returns. Raises one of ``BROKEN`` and what ``more`` raises."""
+        self._first = await self._read()
+
+    async def more(self) -> list[Chunk]:
+        """Return the next chunks, none at the end. Raises ModelUnavailable and what an engine refuses."""
+        if self._first:
+            found, self._first = self._first, []
+            return found
+        try:
+            return await self._read()
+        except BROKEN as error:
+            raise self._engine.gone(error) from None
+
+    def close(self) -> None:
+        """Stop the generation, when it has not ended."""
+        self._response.close()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _watched(self, patience: float) -> None:
+        if not self._heard:
+            self._response.content.set_exception(TimeoutError(f"it was silent for {patience:g} s"))
+            return
+        self._heard = False
+        self._watch = asyncio.get_running_loop().call_later(patience, self._watched, patience)
+
+    async def _read(self) -> list[Chunk]:
+        if self._failure is not None:
+            raise self._failure
+        found: list[Chunk] = []
+        while not found and not self._over and self._failure is None:
+            piece = await self._response.content.readany()
+            self._heard = True
+            if not piece:
+                self._over = True
+                if not self._finished:
+                    raise aiohttp.ClientPayloadError("its answer broke off")
+            *lines, self._rest = (self._rest + piece).split(b"\n")
+            try:
+                for line in lines:
+                    self._take(line, found)
+            except (ModelError, UsageError) as error:
+                # What came before it is an answer's beginning.
+                self._failure = error
+        if self._failure is not None and not found:
+            raise self._failure
+        return found
+
+    def _take(self, line: bytes, found: list[Chunk]) -> None:
+        if line.startswith(b"data: {"):
+            chunk = Chunk(line[6:])
+            if chunk.plain is None:
+                value = chunk.value
+                if "error" in value:
+                    raise refusal(self._engine.name, 500, line[6:])
+                self._finished |= any(choice.get("finish_reason") for choice in value.get("choices") or ())
+            found.append(chunk)
+        elif line.startswith(b"error: "):
+            raise refusal(self._engine.name, 500, line[7:])
+        elif line.startswith(b"data: [DONE]"):
+            self._over = True
 
 
 def refusal(name: str, status: int, data: bytes) -> ModelError | UsageError:

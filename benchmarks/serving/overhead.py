@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import statistics
 import time
 from collections.abc import Callable
@@ -120,6 +121,8 @@ async def _client(place: Place, requests: int, tokens: int) -> None:
     }
     async with httpx.AsyncClient(timeout=None, trust_env=False, headers=place.headers) as client:
         for _ in range(requests):
+            # Of equal calls only the first would be generated.
+            asked["seed"] = secrets.randbelow(2**31)
             async with client.stream("POST", f"{place.url}/v1/chat/completions", json=asked) as response:
                 body = b"".join([part async for part in response.aiter_raw()])
             if response.status_code != 200 or b'"length"' not in body:

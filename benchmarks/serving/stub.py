@@ -16,7 +16,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 PACE = 0.005
 """Seconds between two tokens, about what a small model on a fast machine does."""
 LARGEST = 64 * 1024 * 1024
-_HEAD = {"id": "chatcmpl-stub", "object": "chat.completion.chunk", "created": 0, "model": "stub"}
+_TAIL = {"created": 0, "id": "chatcmpl-stub", "model": "stub", "object": "chat.completion.chunk"}
 _START = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -47,18 +47,21 @@ async def _answer(stream: SocketStream) -> None:
 async def _generate(stream: SocketStream, asked: dict[str, Any]) -> None:
     count = int(asked.get("max_tokens", 64))
     await stream.send(_START)
+    await _send(stream, [{"finish_reason": None, "index": 0, "delta": {"role": "assistant", "content": None}}])
     for number in range(count):
-        await _send(stream, {"choices": [{"index": 0, "delta": {"content": f" {number}"}, "finish_reason": None}]})
+        await _send(stream, [{"finish_reason": None, "index": 0, "delta": {"content": f" {number}"}}])
         if number + 1 < count:
             await anyio.sleep(PACE)
-    await _send(stream, {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]})
+    await _send(stream, [{"finish_reason": "length", "index": 0, "delta": {}}])
     usage = {"prompt_tokens": 8, "completion_tokens": count, "total_tokens": 8 + count}
-    await _send(stream, {"choices": [], "usage": usage})
+    await _send(stream, [], usage=usage)
     await stream.send(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
 
 
-async def _send(stream: SocketStream, value: dict[str, Any]) -> None:
-    data = b"data: " + json.dumps({**_HEAD, **value}).encode() + b"\n\n"
+async def _send(stream: SocketStream, choices: list[dict[str, Any]], **more: Any) -> None:
+    # In llama.cpp's order and without blanks, as its chunks come.
+    text = json.dumps({"choices": choices, **_TAIL, **more}, separators=(",", ":"))
+    data = b"data: " + text.encode() + b"\n\n"
     await stream.send(b"%x\r\n%b\r\n" % (len(data), data))
 
 

@@ -148,7 +148,7 @@ class Fleet(LocalModel):
             self._tell(job, last)
 
     def _admit(self, request: ModelRequest, prompt: Prompt, answer: Traveller) -> _Job:
-        call = call_of(request, prompt)
+        call = call_of(request.place, prompt)
         item = Held(-1, prompt.count, urgent=is_urgent(call.priority, self._urgent))
         known = [member.known(prompt.tokens) for member in self.members]
         at = dispatch(self.loads(), item, known=known, roles=("mixed", "decode"))

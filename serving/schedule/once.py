@@ -7,11 +7,12 @@ is computed in the same batch, so two generations of one prompt may differ in ra
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 import anyio
+
+from .kept import Kept
 
 T = TypeVar("T")
 Hear = Callable[[str], None]
@@ -26,22 +27,17 @@ class Once(Generic[T]):
     def __init__(self, weigh: Callable[[T], int], *, most: int) -> None:
         """Begin empty."""
         self._weigh = weigh
-        self._most = most
-        self._kept: OrderedDict[str, tuple[T, int]] = OrderedDict()
-        self._weight = 0
+        self._kept: Kept[T] = Kept(most)
         self._flights: dict[str, _Flight[T]] = {}
 
     @property
     def weight(self) -> int:
         """What the kept results weigh."""
-        return self._weight
+        return self._kept.weight
 
     def kept(self, key: str) -> T | None:
         """Return the kept result of ``key``."""
-        if key not in self._kept:
-            return None
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
+        return self._kept.get(key)
 
     async def share(self, key: str, work: Callable[[Hear], Awaitable[T]], hear: Hear | None) -> tuple[T, bool]:
         """Return the result of ``work``, and whether somebody else's call had begun it.
@@ -62,18 +58,7 @@ class Once(Generic[T]):
         if flight.task.cancelled() or flight.task.exception() is not None:
             return
         result = flight.task.result()
-        weight = self._weigh(result)
-        if weight > self._most:
-            return
-        self._drop(key)
-        self._kept[key] = result, weight
-        self._weight += weight
-        while self._weight > self._most:
-            self._drop(next(iter(self._kept)))
-
-    def _drop(self, key: str) -> None:
-        _, weight = self._kept.pop(key, (None, 0))
-        self._weight -= weight
+        self._kept.put(key, result, self._weigh(result))
 
 
 class _Flight(Generic[T]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from .dispatch import GRACE, Call, Dispatch, Order, Placement
@@ -61,12 +61,18 @@ class Scheduler:
 
     async def run(self, call: Call, work: Callable[[int], Awaitable[T]]) -> T:
         """Wait for a slot, await ``work(slot)`` and return its result. Raises what ``work`` raises."""
+        async with self.slot(call) as slot:
+            return await work(slot)
+
+    @asynccontextmanager
+    async def slot(self, call: Call) -> AsyncIterator[int]:
+        """Hold a slot, once ``call`` gets one."""
         granted = self._granted[call] = asyncio.get_running_loop().create_future()
         self._dispatch.submit(call)
         # The others that come in the same turn of the loop are ranked together with it.
         asyncio.get_running_loop().call_soon(self.poke)
         try:
-            return await work(await granted)
+            yield await granted
         finally:
             self._granted.pop(call, None)
             self._dispatch.end(call, time.monotonic())

@@ -16,7 +16,8 @@ from starlette.routing import Route
 from ...errors import RequestRefused, ShuntyardError
 from ...messages import Frozen
 from ...settings import Settings
-from .answers import Health, ModelList
+from ..program import ProgramRequest
+from .answers import Health, ModelList, ModelRow
 from .asked import ChatRequest, CompletionRequest, EmbeddingRequest
 from .chat import ChatJob
 from .completions import CompletionJob
@@ -28,7 +29,9 @@ from .hall import Hall
 from .message_models import CountRequest, MessageRequest
 from .metrics import Metrics
 from .openapi import document
+from .places import place_of
 from .pool import Pool
+from .programs import ProgramJob
 from .response_models import ResponseRequest
 from .responses import ResponseJob
 from .talk import MessageJob, count
@@ -39,6 +42,7 @@ JOBS: Mapping[str, tuple[type[Frozen], Callable[[Any], Job]]] = {
     "/v1/completions": (CompletionRequest, CompletionJob),
     "/v1/responses": (ResponseRequest, ResponseJob),
     "/v1/messages": (MessageRequest, MessageJob),
+    "/v1/programs": (ProgramRequest, ProgramJob),
 }
 """Paths that generate: what is asked, and what answers it."""
 
@@ -77,7 +81,9 @@ def build(settings: Settings, *, key: str = "", choose: Callable[[Job], str] | N
 
 def _generating(rooms: Rooms, kind: type[Frozen], job: Callable[[Any], Job], most: int) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        return Generation(rooms, job(await read(request, kind, most)))
+        asked = await read(request, kind, most)
+        place = place_of(request.scope["headers"], getattr(asked, "shuntyard", None))
+        return Generation(rooms, job(asked), place)
 
     return endpoint
 
@@ -104,15 +110,20 @@ class _Plain:
             return _json(await count(engine, asked))
 
     async def models(self, request: Request) -> Response:
-        return _json(ModelList(data=(*self._rooms.pool.rows(), self._desk.row())))
+        return _json(ModelList(data=self._rows()))
 
     async def model(self, request: Request) -> Response:
         name = request.path_params["name"]
-        rows = (*self._rooms.pool.rows(), self._desk.row())
-        found = next((row for row in rows if row.id == name), None)
+        found = next((row for row in self._rows() if row.id == name), None)
         if found is None:
             raise RequestRefused(f"unknown model {name!r}; GET /v1/models lists them.", param="model", status=404)
         return _json(found)
+
+    def _rows(self) -> tuple[ModelRow, ...]:
+        rows = self._rooms.pool.rows()
+        most = max(row.context for row in rows)
+        auto = ModelRow(id="auto", owned_by="shuntyard", context=most, resident=False, installed=True)
+        return (*rows, *([auto] if self._rooms.choose is not None else []), self._desk.row())
 
     async def health(self, request: Request) -> Response:
         hall = self._rooms.hall

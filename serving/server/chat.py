@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+from ...errors import OutputMalformed
 from ..engines import Call, Chunk, Engine
 from ..schema import conforms
 from .answers import Call as CallMade
@@ -19,36 +20,73 @@ from .forced import forced_chunks
 from .generate import Meter, generate
 from .offers import chat_body, check, forced, schema_of
 
+Choices: TypeAlias = list[dict[str, Any]]
+"""Of one chunk."""
 
-async def chat_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[list[dict[str, Any]], None]:
-    """Yield the choices of every chunk; the first of each choice has its role. Usage goes to ``meter``.
 
-    Raises RequestRefused before anything is generated, OutputMalformed when an answer that is finished breaks its
-    JSON schema, and what the engine raises.
+async def chat_batches(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[list[Choices | bytes], None]:
+    """Yield what came, each the choices of a chunk or, as bytes, more text of the first choice (``Chunk.plain``).
+
+    The first chunk of each choice has its role and is never bytes. Usage goes to ``meter``. Raises RequestRefused
+    before anything is generated, OutputMalformed when an answer that is finished breaks its JSON schema, and what the
+    engine raises.
     """
     check(asked, engine)
     schema = schema_of(asked)
     texts: dict[int, list[str]] = {}
-    async with aclosing(_source(engine, asked, meter)) as chunks:
-        async for chunk in chunks:
-            choices = chunk.get("choices")
-            if not choices:
-                continue
-            for choice in choices:
-                index, delta = choice.setdefault("index", 0), choice.setdefault("delta", {})
-                if index not in texts:
-                    texts[index] = []
-                    delta["role"] = "assistant"
-                elif "role" in delta:
-                    del delta["role"]
-                if schema is not None:
-                    texts[index].append(delta.get("content") or "")
-                    if choice.get("finish_reason") == "stop":
-                        conforms("".join(texts[index]), schema, engine.name)
-            yield choices
+    failure: OutputMalformed | None = None
+    async with aclosing(_source(engine, asked, meter)) as batches:
+        async for batch in batches:
+            found: list[Choices | bytes] = []
+            for chunk in batch:
+                if chunk.plain is not None and schema is None and 0 in texts:
+                    found.append(chunk.plain)
+                    continue
+                choices = chunk.value.get("choices") or []
+                if choices:
+                    found.append(choices)
+                for choice in choices:
+                    _completed(choice, texts)
+                    if schema is not None:
+                        failure = failure or _breach(choice, texts, schema, engine.name)
+            if found:
+                yield found
+            if failure is not None:
+                raise failure
 
 
-def _source(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Chunk, None]:
+def _completed(choice: dict[str, Any], texts: dict[int, list[str]]) -> None:
+    index, delta = choice.setdefault("index", 0), choice.setdefault("delta", {})
+    if index not in texts:
+        texts[index] = []
+        delta["role"] = "assistant"
+    elif "role" in delta:
+        del delta["role"]
+
+
+def _breach(
+    choice: dict[str, Any], texts: dict[int, list[str]], schema: dict[str, Any], name: str
+) -> OutputMalformed | None:
+    """What is wrong with a choice that has just ended; it is told after what came with it."""
+    said = texts[choice["index"]]
+    said.append(choice["delta"].get("content") or "")
+    if choice.get("finish_reason") == "stop":
+        try:
+            conforms("".join(said), schema, name)
+        except OutputMalformed as error:
+            return error
+    return None
+
+
+async def chat_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Choices, None]:
+    """As ``chat_batches``, chunk by chunk, all of them read."""
+    async with aclosing(chat_batches(engine, asked, meter)) as batches:
+        async for batch in batches:
+            for item in batch:
+                yield Chunk.said(item).value["choices"] if isinstance(item, bytes) else item
+
+
+def _source(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Sequence[Chunk], None]:
     if forced(asked) is not None and not engine.capabilities.tool_choice:
         return forced_chunks(engine, asked, meter)
     return generate(engine, Call("/chat/completions", chat_body(asked, engine)), meter)
@@ -68,10 +106,18 @@ class ChatJob:
     async def events(self, engine: Engine, meter: Meter) -> AsyncGenerator[bytes, None]:
         """Yield OpenAI's stream."""
         head = _head(engine.name, "chat.completion.chunk")
+        begin = data(head)[: -len(b"}\n\n")]
         wanted = self._asked.stream_options is not None and self._asked.stream_options.include_usage
-        async with aclosing(chat_chunks(engine, self._asked, meter)) as chunks:
-            async for choices in chunks:
-                yield data({**head, "choices": choices})
+        async with aclosing(chat_batches(engine, self._asked, meter)) as batches:
+            async for batch in batches:
+                yield b"".join(
+                    [
+                        b'%b,"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n' % (begin, item)
+                        if isinstance(item, bytes)
+                        else data({**head, "choices": item})
+                        for item in batch
+                    ]
+                )
         if wanted:
             usage = meter.usage
             yield data({**head, "choices": [], "usage": usage.model_dump() if usage is not None else None})

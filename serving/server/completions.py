@@ -62,9 +62,9 @@ class CompletionJob:
         for number, prompt in enumerate(_prompts(self._asked.prompt)):
             call = Call("/completions", completion_body(self._asked, prompt))
             offset: dict[int, int] = {}
-            async with aclosing(generate(engine, call, meter)) as chunks:
-                async for chunk in chunks:
-                    for choice in chunk.get("choices") or ():
+            async with aclosing(generate(engine, call, meter)) as batches:
+                async for batch in batches:
+                    for choice in (choice for chunk in batch for choice in chunk.value.get("choices") or ()):
                         index = number * self._asked.n + choice.get("index", 0)
                         text = choice.get("text") or ""
                         begin = offset.get(index, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -15,7 +15,7 @@ from .generate import Meter, generate
 from .offers import forced, said, sampling_body, tools
 
 
-async def forced_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Chunk, None]:
+async def forced_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Sequence[Chunk], None]:
     """Yield chat chunks with exactly one tool call per choice, whole, when it is finished.
 
     Raises OutputMalformed when the arguments break the tool's schema: what the grammar's compiler does not know
@@ -28,17 +28,19 @@ async def forced_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> Asy
         "grammar": compact(_schema(offered)),
     }
     texts: dict[int, list[str]] = {}
-    async with aclosing(generate(engine, Call("/completions", body), meter)) as chunks:
-        async for chunk in chunks:
-            for choice in chunk["choices"]:
+    async with aclosing(generate(engine, Call("/completions", body), meter)) as batches:
+        async for batch in batches:
+            for choice in (choice for chunk in batch for choice in chunk.value["choices"]):
                 index = choice["index"]
                 texts.setdefault(index, []).append(choice.get("text") or "")
                 finish = choice.get("finish_reason")
                 if finish:
                     call = _call("".join(texts[index]), offered, engine.name, whole=finish == "stop")
-                    yield {"choices": [{"index": index, "delta": {"tool_calls": [call]}, "finish_reason": None}]}
                     ends = "length" if finish == "length" else "tool_calls" if forced(asked) == "*" else "stop"
-                    yield {"choices": [{"index": index, "delta": {}, "finish_reason": ends}]}
+                    yield [
+                        Chunk.of({"choices": [{"index": index, "delta": delta, "finish_reason": reason}]})
+                        for delta, reason in (({"tool_calls": [call]}, None), ({}, ends))
+                    ]
 
 
 async def _prompt(engine: Engine, asked: ChatRequest, offered: list[dict[str, Any]]) -> str:

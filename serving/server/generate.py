@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...messages import Place
 from ..engines import Call, Chunk, Engine
 from .answers import PromptDetails, Usage
 
@@ -39,9 +40,13 @@ class Meter:
     """What a request took: the sum over its calls."""
 
     began: float = field(default_factory=time.monotonic)
+    arrived: float = field(default_factory=time.time)
+    """Unix time."""
     first: float = 0.0
     """Seconds to the first chunk; 0 before it."""
     tallies: list[Tally] = field(default_factory=list)
+    place: Place | None = None
+    """Of its calls."""
 
     @property
     def usage(self) -> Usage | None:
@@ -66,19 +71,20 @@ class Meter:
         )
 
 
-async def generate(engine: Engine, call: Call, meter: Meter) -> AsyncGenerator[Chunk, None]:
+async def generate(engine: Engine, call: Call, meter: Meter) -> AsyncGenerator[Sequence[Chunk], None]:
     """Yield the chunks of ``call``, counted into ``meter``. Closing the generator stops the engine at once.
 
-    Every generation of the server passes here and nowhere else; a scheduler that orders, groups or answers calls
-    from a store stands here.
+    Every generation of the server passes here and nowhere else; the place of the request goes with it.
     """
     tally = Tally()
     meter.tallies.append(tally)
-    async with aclosing(engine.stream(call)) as chunks:
-        async for chunk in chunks:
+    if meter.place is not None:
+        call = replace(call, place=meter.place)
+    async with aclosing(engine.stream(call)) as batches:
+        async for batch in batches:
             if not meter.first:
                 meter.first = time.monotonic() - meter.began
-            usage = chunk.get("usage")
-            if usage:
-                tally.take(usage)
-            yield chunk
+            for chunk in batch:
+                if chunk.plain is None and (usage := chunk.value.get("usage")):
+                    tally.take(usage)
+            yield batch

@@ -14,7 +14,7 @@ import anyio
 from starlette.responses import Response
 
 from ...errors import RequestRefused, ShuntyardError
-from ...messages import Frozen
+from ...messages import Frozen, Place
 from ..engines import Engine
 from .events import fault_of, headers_of, status_of
 from .generate import Meter
@@ -61,11 +61,11 @@ class Rooms:
 class Generation(Response):
     """Waits for a place, generates, sends. A client that leaves, or does not read, ends all of it at once."""
 
-    def __init__(self, rooms: Rooms, job: Job) -> None:
+    def __init__(self, rooms: Rooms, job: Job, place: Place | None = None) -> None:
         """Nothing is generated before it is called."""
         self._rooms = rooms
         self._job = job
-        self._meter = Meter()
+        self._meter = Meter(place=place)
         self._status = 0
         self._sending = 0.0
         self._done = False
@@ -85,9 +85,13 @@ class Generation(Response):
     async def _answer(self, send: Send) -> None:
         rooms, job = self._rooms, self._job
         try:
-            name = self._model()
-            async with rooms.hall.place(), rooms.pool.using(name) as engine:
+            name, place = self._model(), self._meter.place
+            if place is not None and place.next:
+                rooms.pool.known(place.next)
+            async with rooms.hall.place(place), rooms.pool.using(name) as engine:
                 job.model = name
+                if place is not None and place.next:
+                    rooms.pool.prefetch(place.next)
                 if job.stream:
                     await self._stream(engine, send)
                     return

@@ -6,43 +6,50 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import anyio
-
 from ...errors import ServerBusy
+from ...messages import Place
+from ..prompt import Prompt, call_of
+from ..schedule.scheduler import Scheduler
 
 
 class Hall:
-    """First come, first served. A client that leaves the queue leaves no gap."""
+    """Applications in the order in which they came; a request without a place is one. Who leaves leaves no gap."""
 
     def __init__(self, concurrency: int, queue: int) -> None:
         """``concurrency`` requests generate, ``queue`` wait."""
         self._concurrency = concurrency
         self._queue = queue
-        self._free = anyio.Semaphore(concurrency, fast_acquire=True)
+        self._scheduler: Scheduler | None = None
         self._mean = 1.0
-        self.running = 0
-        self.waiting = 0
+        self._inside = 0
+
+    @property
+    def running(self) -> int:
+        """Requests that are being answered."""
+        return self._inside
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return self._scheduler.waiting if self._scheduler is not None else 0
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def place(self, place: Place | None = None) -> AsyncIterator[None]:
         """Hold a place while a request is answered. Raises ServerBusy at once when too many wait."""
-        if self._free.value == 0 and self.waiting >= self._queue:
+        if self._scheduler is None:
+            self._scheduler = Scheduler(self._concurrency, grace=0.0)
+        if self._inside + self.waiting >= self._concurrency + self._queue:
             after = min(60.0, max(1.0, self._mean * (self.waiting + 1) / self._concurrency))
             raise ServerBusy(
-                f"{self.running} requests are being answered and {self.waiting} wait, the most that this server takes; "
+                f"{self._inside} requests are being answered and {self.waiting} wait, the most that this server takes; "
                 f"come back in {after:.0f} s.",
                 after=after,
             )
-        self.waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self.waiting -= 1
-        self.running += 1
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.running -= 1
-            self._free.release()
-            self._mean += (time.monotonic() - began - self._mean) / 8
+        async with self._scheduler.slot(call_of(place, Prompt(b"", 0))):
+            self._inside += 1
+            began = time.monotonic()
+            try:
+                yield
+            finally:
+                self._inside -= 1
+                self._mean += (time.monotonic() - began - self._mean) / 8

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from ...messages import Frozen
 from .asked import Count, ToolName
+from .places import Placed
 
 
 class TextBlock(Frozen):
@@ -102,6 +103,8 @@ class MessageRequest(CountRequest):
     metadata: dict[str, str | None] | None = None
     """Taken and ignored, as is the field below."""
     service_tier: str | None = None
+    shuntyard: Placed | None = None
+    """As in chat."""
 
 
 class Counted(Frozen):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic.json_schema import models_json_schema
 
 from ...messages import Frozen
+from ..program import ProgramBody
 from .answers import ChatCompletion, Embeddings, Faulty, Health, ModelList, ModelRow, TextCompletion
 from .asked import EmbeddingRequest
 from .message_models import Counted, CountRequest, MessageBody
@@ -19,6 +20,7 @@ ANSWERS: Mapping[str, type[Frozen]] = {
     "/v1/completions": TextCompletion,
     "/v1/responses": ResponseBody,
     "/v1/messages": MessageBody,
+    "/v1/programs": ProgramBody,
 }
 COUNT = "/v1/messages/count_tokens"
 _REF = "#/components/schemas/{model}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,11 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from ...errors import ModelUnavailable, ServerBusy, UnknownName
+from ...errors import ModelUnavailable, ServerBusy, ShuntyardError, UnknownName
 from ...settings import Settings
 from .. import fetch, supervise
 from ..engines import CHILD, Engine
+from ..joined import DeskEngine
 from ..registry import MODELS, LocalEntry, find
 from ..source import LocalSource
 from ..supervise import Running
@@ -57,6 +59,7 @@ class Pool:
         self._residents: dict[str, Resident] = {}
         self._known: dict[str, int] = {}
         self._loading = anyio.Lock()
+        self._coming: dict[str, asyncio.Task[None]] = {}
 
     @property
     def resident(self) -> tuple[str, ...]:
@@ -95,8 +98,31 @@ class Pool:
             resident.users -= 1
             resident.used = time.monotonic()
 
+    def known(self, name: str) -> None:
+        """Raise UnknownName when ``name`` is not offered."""
+        offered = self.names()
+        if name not in offered:
+            raise UnknownName("model", name, offered, mend="GET /v1/models lists what is served.")
+
+    def prefetch(self, name: str) -> None:
+        """Load ``name`` in the background, because it is asked next; no model in use is evicted for it.
+
+        Where that fails, the request that comes for it is told why.
+        """
+        if name not in self._residents and name not in self._coming:
+            self._coming[name] = asyncio.ensure_future(self._fetched(name))
+
+    async def _fetched(self, name: str) -> None:
+        try:
+            with suppress(ShuntyardError):
+                await self._load(name)
+        finally:
+            del self._coming[name]
+
     async def close(self) -> None:
         """Let go of every connection."""
+        for task in self._coming.values():
+            task.cancel()
         for resident in self._residents.values():
             await resident.engine.close()
         self._residents.clear()
@@ -106,9 +132,7 @@ class Pool:
         return {name: self._needs(name) for name, item in self._residents.items() if item.running is not None}
 
     async def _load(self, name: str) -> Resident:
-        offered = self.names()
-        if name not in offered:
-            raise UnknownName("model", name, offered, mend="GET /v1/models lists what is served.")
+        self.known(name)
         async with self._loading:
             if name in self._residents:
                 return self._residents[name]
@@ -127,18 +151,22 @@ class Pool:
             )
         await self._make_room(name)
         _, connect = await self._source.connect(name)
-        resident = Resident(HttpEngine(name, self._where(name, connect), CHILD), await connect(False))
-        return resident
 
-    def _where(self, name: str, connect: Callable[[bool], Awaitable[Running]]) -> Callable[[bool], Awaitable[Address]]:
-        async def where(distrust: bool) -> Address:
+        async def connected(distrust: bool) -> Running:
             running = await connect(distrust)
             resident = self._residents.get(name)
             if resident is not None:
                 resident.running = running
+            return running
+
+        async def where(distrust: bool) -> Address:
+            running = await connected(distrust)
             return Address(running.url, running.token)
 
-        return where
+        desk = await self._source.desk(connect)
+        http = HttpEngine(name, where, CHILD)
+        engine = DeskEngine(http, connected, desk, reuse=self._settings.reuse_answers)
+        return Resident(engine, await connect(False))
 
     async def _make_room(self, name: str) -> None:
         """Evict until ``name`` fits the budget beside the rest."""

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from ...messages import Frozen
 from .asked import Count, No, ToolName
+from .places import Placed
 
 
 class InputPart(Frozen):
@@ -106,6 +107,8 @@ class ResponseRequest(Frozen):
     tool_choice: Literal["none", "auto", "required"] | NamedFunctionTool | None = None
     parallel_tool_calls: bool | None = None
     text: TextSettings | None = None
+    shuntyard: Placed | None = None
+    """As in chat."""
     background: No | None = None
     """Not offered."""
     previous_response_id: None = None

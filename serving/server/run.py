@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from importlib.metadata import version
 
 import uvicorn
 
@@ -94,6 +95,8 @@ def server_of(settings: Settings, *, key: str = "", choose: Callable[[Job], str]
         log_level="warning",
         access_log=False,
         server_header=False,
+        # How our own clients know that they may tell the place of a request.
+        headers=[("X-Shuntyard", version("shuntyard"))],
         # Nobody's word is taken for where a request comes from.
         proxy_headers=False,
         # Zero would mean: for ever.

@@ -10,7 +10,7 @@ import pytest
 from cli_parts import Call
 from servers import ScriptedServer
 
-from shuntyard.errors import SettingsInvalid
+from shuntyard.errors import RequestRefused, SettingsInvalid
 from shuntyard.settings import ServeSettings, load
 
 
@@ -72,3 +72,18 @@ def test_settings_of_the_server_from_the_environment(folder: Path, monkeypatch: 
     monkeypatch.setenv("SHUNTYARD_SERVE", "port")
     with pytest.raises(SettingsInvalid, match="TOML value"):
         load()
+
+
+def test_the_router_chooses_among_what_is_offered(folder: Path) -> None:
+    from shuntyard.agents.serving import chooser
+
+    (folder / "shuntyard.toml").write_text(
+        "[models.tiny]\nurl = 'http://127.0.0.1:9/v1'\ntier = 'tiny'\ninput_price = 0\noutput_price = 0\n"
+        "[models.small]\nurl = 'http://127.0.0.1:9/v1'\ntier = 'small'\ninput_price = 0\noutput_price = 0\n"
+    )
+    settings = load()
+    assert chooser(settings, ["tiny", "small"])(None) == "small", "the smallest that suffices for an answer"
+    assert chooser(settings, ["tiny"])(None) == "tiny", "only what is offered"
+    assert chooser(settings.model_copy(update={"model": "tiny"}), ["tiny", "small"])(None) == "tiny"
+    with pytest.raises(RequestRefused, match="name one"):
+        chooser(settings, ["elsewhere"])(None)

@@ -150,6 +150,7 @@ def test_unknown_models_and_auto(client: httpx.Client, engine: FakeEngine) -> No
     assert client.post(CHAT, json={**HELLO, "model": "auto"}).status_code == 404
     with served(engine.settings(), choose=lambda job: "fake") as routed:
         assert routed.post(CHAT, json={**HELLO, "model": "auto"}).json()["model"] == "fake"
+        assert "auto" in [row["id"] for row in routed.get("/v1/models").json()["data"]]
 
 
 def test_a_schema_goes_as_a_grammar_and_is_checked(client: httpx.Client, engine: FakeEngine) -> None:

@@ -10,6 +10,7 @@ from fake_engine import FakeEngine, running
 
 from shuntyard.errors import ModelUnavailable, ServerBusy, UnknownName
 from shuntyard.messages import ModelInfo
+from shuntyard.serving.desk import Desk
 from shuntyard.serving.server import pool as module
 from shuntyard.serving.server.pool import MIB, Pool
 from shuntyard.serving.supervise import Running
@@ -40,6 +41,9 @@ class Machine:
             return found
 
         return ModelInfo(name=name), again
+
+    async def desk(self, connection: object) -> Desk:
+        return Desk()
 
 
 @pytest.fixture
@@ -125,4 +129,24 @@ async def test_two_requests_load_a_model_once(machine: Machine) -> None:
             group.start_soon(use, pool, machine.names[0])
     assert machine.loads == machine.names[:1]
     assert pool.default() == machine.names[0]
+    await pool.close()
+
+
+async def test_what_is_asked_next_is_loaded_while_the_present_model_works(machine: Machine) -> None:
+    pool = pool_of(machine, 700)
+    a, b, c = machine.names
+    await use(pool, c)
+    async with pool.using(a):
+        pool.prefetch(b)
+        pool.prefetch(b)
+        await anyio.wait_all_tasks_blocked()
+        await use(pool, b)
+        assert set(pool.resident) == {a, b}, "the idle one made room"
+        assert machine.loads == [c, a, b]
+    async with pool.using(a), pool.using(b):
+        pool.prefetch(c)
+        await anyio.sleep(0.05)
+        assert set(pool.resident) == {a, b}, "nothing in use is evicted for what may come"
+    with pytest.raises(UnknownName):
+        pool.known("gpt-7")
     await pool.close()
