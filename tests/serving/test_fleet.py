@@ -65,7 +65,7 @@ class Played(Member):
 class Stub(Fleet):
     """A fleet whose prompts are given."""
 
-    async def _prompt(self, messages: object) -> Prompt:
+    async def _prompt(self, messages: object, leading: int | None = None) -> Prompt:
         return Prompt(packed(range(100)), 0)
 
 
