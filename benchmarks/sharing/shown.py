@@ -46,7 +46,8 @@ def describe(result: Mapping[str, Any]) -> str:
         plain, chained = found["plain"], found["chained"]
         lines.append(
             f"{found['applications']} chains of {found['steps']} on a server        "
-            f"round trips {plain['round_trips']} -> {chained['round_trips']}, prompt tokens computed {plain['prefilled']:,} -> {chained['prefilled']:,}, "
+            f"round trips {plain['round_trips']} -> {chained['round_trips']}, "
+            f"prompt tokens computed {plain['prefilled']:,} -> {chained['prefilled']:,}, "
             f"mean completion {plain['mean_completion']:.1f} -> {chained['mean_completion']:.1f} s"
         )
     return "\n".join(lines)
