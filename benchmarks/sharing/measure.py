@@ -1,4 +1,4 @@
-"""The four measurements."""
+"""The five measurements."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from ...serving.knobs.knobs import threads_of
 from ...serving.schedule.order import ApplicationFirst, RequestFifo
 from ...serving.schedule.play import App, simulate
 from ...settings import load
+from .chained import chained
 from .engines import Measured, bare, completion, engine, fresh, model, request, states_in, words
 
 NAME = "sharing"
-PARTS = ("agents", "applications", "restart", "stall")
+PARTS = ("agents", "applications", "restart", "stall", "programs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ async def run(
         "applications": _applications,
         "restart": _restart,
         "stall": _stall,
+        "programs": partial(_programs, model),
     }
     for part in parts.split(","):
         if part not in known:
@@ -80,6 +82,11 @@ async def run(
                 )
             )
     return found
+
+
+async def _programs(model: str, setup: _Setup) -> dict[str, Any]:
+    """Applications as plain calls of a server and as programs."""
+    return await chained(model, setup.prefix, setup.tokens, setup.say)
 
 
 async def _agents(setup: _Setup) -> dict[str, Any]:

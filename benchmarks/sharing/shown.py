@@ -42,4 +42,12 @@ def describe(result: Mapping[str, Any]) -> str:
             f"short call in a long prefill  {found['defaults']['short']:.2f} -> {found['ours']['short']:.2f} CPU-s, "
             f"{found['stall_ratio']:.1f} times less (bar 4); the long one takes {found['long_ratio']:.2f} (bar 1.05)"
         )
+    if found := result.get("programs"):
+        plain, chained = found["plain"], found["chained"]
+        lines.append(
+            f"{found['applications']} chains of {found['steps']} on a server        "
+            f"round trips {plain['round_trips']} -> {chained['round_trips']}, "
+            f"prompt tokens computed {plain['prefilled']:,} -> {chained['prefilled']:,}, "
+            f"mean completion {plain['mean_completion']:.1f} -> {chained['mean_completion']:.1f} s"
+        )
     return "\n".join(lines)

@@ -26,6 +26,12 @@ def test_the_table_tells_every_figure_with_its_bar() -> None:
             "stall_ratio": 15.8,
             "long_ratio": 1.02,
         },
+        "programs": {
+            "applications": 4,
+            "steps": 3,
+            "plain": {"round_trips": 12, "prefilled": 1500, "mean_completion": 9.0},
+            "chained": {"round_trips": 4, "prefilled": 1490, "mean_completion": 6.5},
+        },
     }
     text = sharing.describe(result)
     for told in (
@@ -35,6 +41,7 @@ def test_the_table_tells_every_figure_with_its_bar() -> None:
         "off by -4%",
         "OTHER TEXT",
         "1.02 (bar",
+        "round trips 12 -> 4",
     ):
         assert told in text
     assert sharing.describe({"model": "m", "prefix": 1, "calls": 1, "tokens": 1}).count("\n") == 0
