@@ -2,7 +2,8 @@
 
 The engine is llama.cpp in a supervised child process on 127.0.0.1; the next command finds it warm, and it
 stops when idle. A file is used only with the publisher's hash. Nothing here is loaded before it is needed.
-``schedule/`` orders the calls and keeps what was computed; ``server/`` offers the models to other programs.
+``schedule/`` orders the calls and keeps what was computed, ``fleet/`` runs several engines as one, ``long/`` reads
+what is beyond a context; ``server/`` offers the models to other programs.
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .scripted import ScriptedModel
     from .source import LocalSource
     from .supervise import Running, running, stop
+    from .thinking import ThinkOptions, Thought, think
 
 __all__ = [
     "MODELS",
@@ -32,6 +34,8 @@ __all__ = [
     "MiniLmEmbedder",
     "Running",
     "ScriptedModel",
+    "ThinkOptions",
+    "Thought",
     "ensure",
     "find",
     "installed",
@@ -41,6 +45,7 @@ __all__ = [
     "running",
     "show",
     "stop",
+    "think",
     "verify",
 ]
 
@@ -58,6 +63,8 @@ __getattr__ = lazy(
         "MiniLmEmbedder": ".embed",
         "Running": ".supervise",
         "ScriptedModel": ".scripted",
+        "ThinkOptions": ".thinking",
+        "Thought": ".thinking",
         "ensure": ".fetch",
         "find": ".registry",
         "installed": ".fetch",
@@ -67,6 +74,7 @@ __getattr__ = lazy(
         "running": ".supervise",
         "show": ".fetch",
         "stop": ".supervise",
+        "think": ".thinking",
         "verify": ".fetch",
     },
 )
