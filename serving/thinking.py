@@ -3,8 +3,8 @@
 The thought is generated in blocks, over anything that reports log-probabilities and goes on with an assistant's
 message. A block is sure when the entropy of its tokens is low; after several sure ones in a row more thinking changes
 little, and the answer is asked for. The stop by entropy is the half of "SwiReasoning: Switch-Thinking in Latent and
-Explicit for Pareto-Superior Reasoning LLMs" that can be had from outside of a model. The engine has no budget of its own
-for thoughts, so the cap is kept here.
+Explicit for Pareto-Superior Reasoning LLMs" that can be had from outside of a model. The engine has no budget
+of its own for thoughts, so the cap is kept here.
 """
 
 from __future__ import annotations

@@ -225,7 +225,7 @@ async def test_answers_of_real_engines_move_and_their_text_does_not_change(
 
 
 async def _moves(fleet: Fleet) -> None:
-    one = request(words(110), "Tell a long story about a bird.", 16)
+    one = request(words(60), "Tell a long story about a bird.", 16)
     # Alone, on an engine that is as cold as the other one: how a prompt was read moves the last bits of its floats.
     expected = await Fleet(fleet.info, [again(fleet.members[1])], reuse=False).complete(one)
     heard: list[str] = []
@@ -246,7 +246,7 @@ async def _moves(fleet: Fleet) -> None:
 
 async def _is_handed_over(fleet: Fleet) -> None:
     """A prompt is read by one engine and answered by the other, also with a grammar."""
-    one = request("", words(110, seed="book"), 8).model_copy(update={"json_schema": {"enum": ["bird", "fish"]}})
+    one = request("", words(60, seed="book"), 8).model_copy(update={"json_schema": {"enum": ["bird", "fish"]}})
     expected = await Fleet(fleet.info, [again(fleet.members[1])], reuse=False).complete(one)
     reader, writer = again(fleet.members[0], "prefill"), again(fleet.members[1], "decode")
     writer.costs = Rates(prefill_rate=1)
