@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -87,18 +88,19 @@ class LocalSource:
         spec = supervise.spec_of(name, path, entry.context, self._settings)
         spec = replace(spec, threads=max(1, spec.threads // self._settings.fleet.instances))
         if self._settings.engine_path is not None:
-            check = partial(
-                kernels.usable,
-                self._settings.engine_path,
-                path,
-                supervise.engines_folder(self._settings),
-                threads=spec.threads,
-                tell=self._tell,
-            )
-            spec = replace(spec, build=await anyio.to_thread.run_sync(check))
+            spec = replace(spec, build=await self._build(self._settings.engine_path, spec))
         connection = Connection(self, spec)
         engine = await connection(True)
         return entry.info.model_copy(update={"context": min(entry.context, engine.context)}), connection
+
+    async def _build(self, build: Path, spec: EngineSpec) -> str:
+        """Return the folder of the engine that a person has built, once it has passed its check; else ""."""
+        folder = supervise.engines_folder(self._settings)
+
+        def work(*, on_progress: Callable[[float, float], None]) -> str:
+            return kernels.usable(build, spec.model, folder, threads=spec.threads, tell=self._tell)
+
+        return await self._patiently(work, "checking the engine of engine_path")
 
     async def _fleet(self, info: ModelInfo, first: Connection) -> Fleet:
         """Return the model behind several engines, all of them started."""
