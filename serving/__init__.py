@@ -2,7 +2,8 @@
 
 The engine is llama.cpp in a supervised child process on 127.0.0.1; the next command finds it warm, and it
 stops when idle. A file is used only with the publisher's hash. Nothing here is loaded before it is needed.
-``schedule/`` orders the calls and keeps what was computed; ``server/`` offers the models to other programs.
+``schedule/`` orders the calls and keeps what was computed, ``fleet/`` runs several engines as one, ``long/`` reads
+what is beyond a context; ``server/`` offers the models to other programs.
 """
 
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .scripted import ScriptedModel
     from .source import LocalSource
     from .supervise import Running, running, stop
+    from .thinking import ThinkOptions, Thought, think
 
 __all__ = [
     "MODELS",
@@ -36,6 +38,8 @@ __all__ = [
     "ProgramStep",
     "Running",
     "ScriptedModel",
+    "ThinkOptions",
+    "Thought",
     "ensure",
     "find",
     "installed",
@@ -46,6 +50,7 @@ __all__ = [
     "running",
     "show",
     "stop",
+    "think",
     "verify",
 ]
 
@@ -66,6 +71,8 @@ __getattr__ = lazy(
         "ProgramStep": ".program",
         "Running": ".supervise",
         "ScriptedModel": ".scripted",
+        "ThinkOptions": ".thinking",
+        "Thought": ".thinking",
         "ensure": ".fetch",
         "find": ".registry",
         "installed": ".fetch",
@@ -76,6 +83,7 @@ __getattr__ = lazy(
         "running": ".supervise",
         "show": ".fetch",
         "stop": ".supervise",
+        "think": ".thinking",
         "verify": ".fetch",
     },
 )

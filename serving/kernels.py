@@ -14,6 +14,7 @@ import re
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -151,6 +152,9 @@ def _write(model: Path, threads: int, build: str) -> list[int] | None:
         env={**os.environ, "GOMP_SPINCOUNT": "0"},
     )
     assert process.stdin is not None and process.stdout is not None
+    # One that hangs is killed, and then its answer ends.
+    limit = threading.Timer(_PATIENCE, process.kill)
+    limit.start()
     try:
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
@@ -162,6 +166,7 @@ def _write(model: Path, threads: int, build: str) -> list[int] | None:
     except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
         return None
     finally:
+        limit.cancel()
         process.kill()
         process.wait()
         process.stdin.close()

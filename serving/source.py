@@ -116,8 +116,11 @@ class LocalSource:
         if path is None:
             return ""
         folder, threads = supervise.engines_folder(self._settings), threads_of(self._settings)
-        check = partial(kernels.usable, path, weights, folder, threads=threads, tell=self._tell)
-        return await anyio.to_thread.run_sync(check)
+
+        def work(*, on_progress: Callable[[float, float], None]) -> str:
+            return kernels.usable(path, weights, folder, threads=threads, tell=self._tell)
+
+        return await self._patiently(work, "checking the engine of engine_path")
 
     async def _knobs(self, name: str, weights: Path) -> Knobs:
         """Return what the engine is started with; a KV type goes through its gate first."""

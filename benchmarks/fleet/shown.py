@@ -40,8 +40,7 @@ def describe(result: Mapping[str, Any]) -> str:
     if found := result.get("handoff"):
         same = "same text" if found["same_text"] else "OTHER TEXT"
         lines.append(
-            f"{result['model']}, handed over: of {found['prompt']} tokens the writer computed {found['computed']}, "
-            f"{same}; its CPU {found['alone_cpu']:.2f} -> {found['writer_cpu']:.2f} s, "
-            "which the reader has spent instead"
+            f"{result['model']}, handed over: of {found['prompt']} tokens the writer computed {found['computed']}"
+            f", {same}; its CPU {found['alone_cpu']:.2f} -> {found['writer_cpu']:.2f} s (the reader spends the rest)"
         )
     return "\n".join(lines)

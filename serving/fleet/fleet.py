@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -25,6 +25,7 @@ from ..desk import Desk
 from ..local import LocalModel
 from ..prompt import Prompt, call_of
 from ..schedule.dispatch import Call
+from ..supervise import Running
 from .member import Leaving, Member, Part, Traveller
 from .policy import Held, Load, dispatch, is_urgent, migration
 from .roles import weigh
@@ -63,7 +64,8 @@ class _Job:
     at: int
     to: int | None = None
     """Where it is going."""
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    scope: anyio.CancelScope | None = None
+    """Of its stay on an instance; None between two."""
     been: list[int] = field(default_factory=list)
     lost: set[int] = field(default_factory=set)
     """Instances that have failed it."""
@@ -96,7 +98,7 @@ class Fleet(LocalModel):
             raise UsageError(f"a fleet of {list(members)!r} answers nobody; give it at least one instance.")
         _same_states(members)
         options = options or Options()
-        super().__init__(info, members[0]._connect, emit=emit, desk=Desk(slots=1), reuse=reuse, long=options.long)
+        super().__init__(info, _first_of(members), emit=emit, desk=Desk(slots=1), reuse=reuse, long=options.long)
         self.members = tuple(members)
         self.journeys: deque[Journey] = deque(maxlen=REMEMBERED)
         self._migrate = options.migrate and all(member.desk.states is not None for member in members)
@@ -185,7 +187,8 @@ class Fleet(LocalModel):
         """Work on ``job`` where it is; False when it goes on elsewhere."""
         member, answer = self.members[job.at], job.answer
         job.been.append(job.at)
-        with anyio.CancelScope() as job.scope:
+        with anyio.CancelScope() as scope:
+            job.scope = scope
             try:
                 await member.serve(job.call, job.request, job.prompt, answer)
                 return True
@@ -203,18 +206,18 @@ class Fleet(LocalModel):
                 answer.left({})
                 loads = self.loads()
                 job.at = max(others, key=lambda n: loads[n].freedom)
-            job.to = None
+            job.to = job.scope = None
             job.call = replace(job.call)
             return False
         # Withdrawn from a queue: nothing of it was computed there.
         job.been.pop()
         answer.waiting = True
-        job.at, job.to = job.at if job.to is None else job.to, None
+        job.at, job.to, job.scope = job.at if job.to is None else job.to, None, None
         job.call = replace(job.call)
         return False
 
     def send(self, target: int) -> int:
-        """Send every request that can move to instance ``target``, as before that of others is stopped; how many."""
+        """Send every request that can move to instance ``target``, so that others can be stopped; return how many."""
         going = [item.id for at, load in enumerate(self.loads()) if at != target for item in load.held if item.movable]
         for number in going:
             self._depart(self._jobs[number], target)
@@ -226,6 +229,9 @@ class Fleet(LocalModel):
             self._depart(self._jobs[move.id], move.target)
 
     def _depart(self, job: _Job, target: int) -> None:
+        if job.scope is None:
+            job.at = target
+            return
         job.to = target
         if job.answer.waiting:
             job.scope.cancel()
@@ -239,6 +245,22 @@ class Fleet(LocalModel):
             way = " to ".join(str(n) for n in journey.instances)
             what = f"{self._info.name} went from engine {way}, {last.known} tokens taken over, {last.computed} computed"
             self._emit(Progress(run="", at=time.time(), what=what))
+
+
+def _first_of(members: Sequence[Member]) -> Callable[[bool], Awaitable[Running]]:
+    """Return what finds an engine that reads templates and tokens: the first that can be had."""
+
+    async def connect(distrust: bool) -> Running:
+        failure: ModelUnavailable | None = None
+        for member in members:
+            try:
+                return await member._connect(distrust)
+            except ModelUnavailable as error:
+                failure = failure or error
+        assert failure is not None
+        raise failure
+
+    return connect
 
 
 def _same_states(members: Sequence[Member]) -> None:

@@ -37,9 +37,9 @@ class Part:
     """What one instance did for an answer."""
 
     known: int
-    """Tokens of prompt and answer so far that it took over."""
+    """Tokens of prompt and answer so far that its slot had when it began to write: taken over, or read in pieces."""
     computed: int
-    """Those that it read itself."""
+    """Tokens that it computed then."""
 
 
 class Traveller(Answer):

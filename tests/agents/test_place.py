@@ -33,7 +33,7 @@ def test_every_call_of_a_run_says_where_it_stands(role: Role, follows: bool) -> 
 
     async def handle(step: Step, ctx: Ctx) -> StepResult:
         seen.append(step)
-        return StepResult(value={"text": "ok", "cached": True})
+        return StepResult(value={"text": "ok", "cached": True, "read": "in pages"})
 
     ctx = Ctx(run="r1", workspace=Path("/nowhere"), emit=lambda event: None, began=12.5)
     model = StepModel(handle, ctx, info=ModelInfo(name="m"))
@@ -41,7 +41,7 @@ def test_every_call_of_a_run_says_where_it_stands(role: Role, follows: bool) -> 
     async def ask() -> None:
         for _ in range(2):
             answer = await model.complete(ASKED.model_copy(update={"role": role}))
-            assert answer.cached
+            assert answer.cached and answer.read == "in pages"
         own = Place(run="other")
         await model.complete(ASKED.model_copy(update={"role": role, "place": own}))
         assert seen[-1].request is not None and seen[-1].request.place == own

@@ -12,6 +12,7 @@ from shuntyard.benchmarks.sharing.engines import CONTEXT, request, words
 from shuntyard.errors import ModelUnavailable, SettingsInvalid, StateRefused
 from shuntyard.messages import Completion, Message, ModelInfo, ModelRequest, Place
 from shuntyard.serving import supervise
+from shuntyard.serving.answer import Answer
 from shuntyard.serving.desk import Desk
 from shuntyard.serving.fleet import Fleet, Member, Options, Rates, Role, UrgentFirst
 from shuntyard.serving.fleet.member import Leaving, Traveller
@@ -175,6 +176,69 @@ async def test_an_urgent_call_overtakes_those_that_wait(tmp_path: Path) -> None:
     assert order.index("urgent") <= 1
 
 
+def test_an_answer_leaves_only_where_no_text_is_held_back() -> None:
+    heard: list[str] = []
+    answer = Traveller(Answer(0.0, heard.append), most=20, movable=True)
+
+    def take(text: str, tokens: list[int], told: int) -> None:
+        answer.take({"content": text, "tokens": tokens, "tokens_predicted": told})
+
+    take("a", [1], 1)
+    answer.leave = True
+    # What may become a stop word is held back, though its token is told.
+    take("", [2], 2)
+    with pytest.raises(Leaving):
+        take("bc", [3], 3)
+    answer.left()
+    answer.leave = True
+    # Half a character: nothing comes for its first token, not even the token.
+    take("ë", [5], 2)
+    take("d", [6], 3)
+    assert "".join(heard) == "abcëd"
+    assert not answer.resumable, "a token of it is not known"
+    still = Traveller(Answer(0.0, None), most=20, movable=False)
+    still.leave = True
+    still.take({"content": "a", "tokens": [1], "tokens_predicted": 1})
+    last = Traveller(Answer(0.0, None), most=1, movable=True)
+    last.leave = True
+    last.take({"content": "a", "tokens": [1], "tokens_predicted": 1})
+
+
+async def test_an_engine_that_cannot_be_had_is_passed_over(tmp_path: Path) -> None:
+    async def broken(distrust: bool) -> Running:
+        raise ModelUnavailable("it does not start")
+
+    found = object()
+
+    async def there(distrust: bool) -> object:
+        return found
+
+    members = [Played(kept(tmp_path)), Played(kept(tmp_path))]
+    members[0]._connect = broken
+    members[1]._connect = there  # type: ignore[assignment]
+    fleet = Fleet(INFO, members)
+    assert await fleet._connect(False) is found
+    members[1]._connect = broken
+    with pytest.raises(ModelUnavailable):
+        await fleet._connect(False)
+
+
+async def test_calls_may_be_sent_off_before_an_engine_is_stopped(tmp_path: Path) -> None:
+    members = [Played(kept(tmp_path)), Played(kept(tmp_path))]
+    fleet = Stub(INFO, members, reuse=False, options=Options(migrate=False))
+    sent: list[int] = []
+
+    async def send() -> None:
+        await anyio.sleep(0.02)
+        sent.append(fleet.send(1))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(send)
+        answers, _ = await all_of(fleet, [asked("a", 100), asked("b", 100), asked("c", 100)])
+    assert [answer.text for answer in answers] == [whole(100)] * 3
+    assert sent == [2] and {journey.instances for journey in fleet.journeys} == {(0, 1)}
+
+
 async def test_giving_a_call_up_leaves_nothing_behind(tmp_path: Path) -> None:
     members = [Played(kept(tmp_path)), Played(kept(tmp_path))]
     fleet = Stub(INFO, members, reuse=False)
@@ -225,7 +289,7 @@ async def test_answers_of_real_engines_move_and_their_text_does_not_change(
 
 
 async def _moves(fleet: Fleet) -> None:
-    one = request(words(110), "Tell a long story about a bird.", 16)
+    one = request(words(60), "Tell a long story about a bird.", 16)
     # Alone, on an engine that is as cold as the other one: how a prompt was read moves the last bits of its floats.
     expected = await Fleet(fleet.info, [again(fleet.members[1])], reuse=False).complete(one)
     heard: list[str] = []
@@ -246,7 +310,7 @@ async def _moves(fleet: Fleet) -> None:
 
 async def _is_handed_over(fleet: Fleet) -> None:
     """A prompt is read by one engine and answered by the other, also with a grammar."""
-    one = request("", words(110, seed="book"), 8).model_copy(update={"json_schema": {"enum": ["bird", "fish"]}})
+    one = request("", words(60, seed="book"), 8).model_copy(update={"json_schema": {"enum": ["bird", "fish"]}})
     expected = await Fleet(fleet.info, [again(fleet.members[1])], reuse=False).complete(one)
     reader, writer = again(fleet.members[0], "prefill"), again(fleet.members[1], "decode")
     writer.costs = Rates(prefill_rate=1)
