@@ -19,10 +19,11 @@ from ..memory.store import Store
 from ..messages import ModelInfo, Role
 from ..planner.outcomes import summary
 from ..plugins import load
-from ..protocols import Embedder, Emit, Executor, Model, ModelSource, Tool
+from ..protocols import Embedder, Emit, Executor, Model, ModelSource, Pacing, Tool
 from ..router.catalogue import Catalogue
 from ..router.choose import choose
 from ..router.source import RemoteSource
+from ..serving.predict.local import LocalPacing
 from ..serving.source import LocalSource
 from ..settings import Settings, home
 from ..steps import Decision, Limits, ToolSpec
@@ -70,6 +71,7 @@ class Rooms:
     approvals: SqlApprovals
     runs: Runs
     memory: TrajectoryMemory | None
+    pacing: Pacing
 
     def route(self, role: Role, limits: Limits) -> tuple[Decision, ModelInfo]:
         """Choose the model of a role within ``limits``; raises what ``choose`` does."""
@@ -127,6 +129,7 @@ def open_rooms(
         approvals=SqlApprovals(store),
         runs=Runs(store, head=summary),
         memory=TrajectoryMemory(store, _embedder(settings)) if settings.memory else None,
+        pacing=LocalPacing(settings),
     )
 
 

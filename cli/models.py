@@ -13,13 +13,14 @@ import typer
 from ..errors import UnknownName
 from . import out
 from .options import Options, takes
+from .predict import predict
 from .root import group
 
 if TYPE_CHECKING:
     from ..serving.fetch import Listed
     from ..settings import RemoteModel, Settings
 
-app = group("List, fetch, show, remove and stop models.")
+app = group("List, fetch, show, predict, remove and stop models.")
 
 Name = Annotated[str, typer.Argument(help="Name of the model; models list knows them.")]
 
@@ -110,6 +111,9 @@ def show(
         for item in value if isinstance(value, list) else [value]:
             out.result(f"{key.ljust(width)}  {item}")
     return 0
+
+
+app.command()(predict)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from ..protocols import Emit
 from .answer import Answer
 from .desk import Desk
 from .engine import BATCH
+from .predict.watch import Watch
 from .prompt import Prompt, call_of, key_of
 from .schedule.dispatch import Call
 from .schedule.warmth import WIDTH, WORTH, packed, shared, unpacked
@@ -56,16 +58,19 @@ class LocalModel:
         emit: Emit | None = None,
         desk: Desk | None = None,
         reuse: bool = True,
+        watch: Watch | None = None,
     ) -> None:
         """Keep how to reach the engine; ``connect(True)`` distrusts what was known of it.
 
-        Models of one engine share a ``desk``; ``reuse`` lets equal deterministic calls share an answer.
+        Models of one engine share a ``desk``; ``reuse`` lets equal deterministic calls share an answer; ``watch``
+        learns from what calls take.
         """
         self._info = info
         self._connect = connect
         self._emit = emit
         self._desk = desk or Desk()
         self._reuse = reuse
+        self._watch = watch
 
     @property
     def info(self) -> ModelInfo:
@@ -210,14 +215,16 @@ class LocalModel:
 
     async def _generate(self, client: httpx.AsyncClient, body: dict[str, Any], answer: Answer) -> None:
         try:
-            async with client.stream("POST", "/completion", json=body | _STREAM) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    _read(response, self._info.name)
-                async for event in _events(response):
-                    answer.take(event)
-                    if answer.last is not None:
-                        return
+            with self._watch.call() if self._watch is not None else nullcontext(_ignored) as took:
+                async with client.stream("POST", "/completion", json=body | _STREAM) as response:
+                    if response.status_code != 200:
+                        await response.aread()
+                        _read(response, self._info.name)
+                    async for event in _events(response):
+                        answer.take(event)
+                        if answer.last is not None:
+                            took(answer.last.get("timings", {}))
+                            return
         except httpx.TransportError as error:
             raise self._gone(error) from None
         raise self._gone("its answer broke off")
@@ -254,6 +261,10 @@ _STREAM = {"stream": True, "return_progress": True}
 
 class _PutOff(Exception):
     """The rest of the prompt is read later."""
+
+
+def _ignored(timings: dict[str, Any]) -> None:
+    pass
 
 
 def _body(request: ModelRequest, tokens: bytes) -> dict[str, Any]:

@@ -22,6 +22,9 @@ from . import fetch, supervise
 from .desk import Desk, Leases
 from .engine import KV_TYPE
 from .local import LocalModel
+from .predict.host import PaceStore
+from .predict.watch import Watch
+from .predict.work import Setup
 from .registry import MODELS, LocalEntry, find, is_path
 from .schedule.states import StateIdentity, States, fingerprint
 from .supervise import EngineSpec, Running
@@ -58,7 +61,10 @@ class LocalSource:
         """
         info, connection = await self.connect(name)
         desk = await anyio.to_thread.run_sync(partial(self._desk, connection.spec))
-        return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=self._settings.reuse_answers)
+        setup = Setup(context=info.context)
+        watch = Watch(PaceStore.of(self._settings, setup), connection.spec.model, setup)
+        reuse = self._settings.reuse_answers
+        return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=reuse, watch=watch)
 
     async def connect(self, name: str) -> tuple[ModelInfo, Connection]:
         """As ``open``, but return the model's info and what finds its engine for every request."""

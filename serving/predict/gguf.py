@@ -88,6 +88,8 @@ class Header:
     tensors: tuple[Tensor, ...]
     bytes: int
     """Of the file."""
+    fields_end: int
+    """Byte at which the fields end and the descriptions of tensors begin."""
 
 
 def read_header(path: Path) -> Header:
@@ -127,6 +129,7 @@ class _Reader:
             raise _bad(self._path, f"its version is {version!r}, and versions 2 and 3 are read")
         tensors, fields = self._count("tensors"), self._count("fields")
         found = {self._text(): self._value(self._scalar(4)) for _ in range(fields)}
+        fields_end = self._at
         listed = [self._tensor() for _ in range(tensors)]
         step = found.get("general.alignment", 32)
         if not isinstance(step, int) or step < 1:
@@ -138,7 +141,9 @@ class _Reader:
                     self._path,
                     f"tensor {tensor.name!r} ends at byte {begin + offset + tensor.bytes:,} of {self._size:,}",
                 )
-        return Header(fields=found, tensors=tuple(tensor for tensor, _ in listed), bytes=self._size)
+        return Header(
+            fields=found, tensors=tuple(tensor for tensor, _ in listed), bytes=self._size, fields_end=fields_end
+        )
 
     def _tensor(self) -> tuple[Tensor, int]:
         name, rank = self._text(), self._scalar(4)

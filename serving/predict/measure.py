@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from .work import Part, Setup, decode, prefill
 
 NOISE, WALL_NOISE = 0.05, 0.15
 """Relative errors of processor and of wall seconds of one measurement."""
+
+LEAST_READ, LEAST_WRITTEN = 16, 4
+"""Tokens of a call below which its times are mostly not the engine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +137,29 @@ async def calibrate(
     for probe in CALIBRATION:
         found = await prober.run([probe])
         learn(pace, shape, setup, found)
-        row = {"depth": probe.depth, "read": probe.fresh, "written": probe.steps, "batch": probe.batch}
+        row: dict[str, Any] = {"depth": probe.depth, "read": probe.fresh, "written": probe.steps, "batch": probe.batch}
         row |= {"seconds": [round(found[0].read.wall, 3), round(found[0].written.wall, 3)]}
         shown.append(row)
         if say is not None:
             say(f"measured {row}")
     return shown
+
+
+def refit(pace: Pace, shape: Shape, setup: Setup, timings: Mapping[str, Any]) -> bool:
+    """Correct the constants by an engine's ``timings`` of a call that was alone; False where they tell too little."""
+    fresh, cached = int(timings.get("prompt_n", 0)), max(0, int(timings.get("cache_n", 0)))
+    written = int(timings.get("predicted_n", 0))
+    seconds = {key: float(timings.get(f"{key}_ms", 0.0)) / 1000 for key in ("prompt", "predicted")}
+    told = False
+    if fresh >= LEAST_READ and seconds["prompt"] > 0:
+        parts = prefill(shape, setup, tokens=fresh, cached=cached)
+        pace.observe(parts, seconds["prompt"], noise=WALL_NOISE, wall="wall:prefill")
+        told = True
+    if written > LEAST_WRITTEN and seconds["predicted"] > 0:
+        parts = decode(shape, setup, depth=cached + fresh, steps=written - 1)
+        pace.observe(parts, seconds["predicted"], noise=WALL_NOISE, wall="wall:decode")
+        told = True
+    return told
 
 
 def cpu_of(pid: int) -> float | None:

@@ -19,11 +19,16 @@ USUAL = {
     "flops:Q8_0": 0.012,
     "flops:Q4_K": 0.008,
     "flops:Q6_K": 0.012,
-    "bytes:Q4_1": 0.10,
-    "bytes:Q5_0": 0.12,
-    "bytes:Q8_0": 0.08,
-    "bytes:Q4_K": 0.09,
-    "bytes:Q6_K": 0.09,
+    "few:Q4_1": 0.05,
+    "few:Q5_0": 0.04,
+    "few:Q8_0": 0.03,
+    "few:Q4_K": 0.03,
+    "few:Q6_K": 0.03,
+    "bytes:Q4_1": 0.06,
+    "bytes:Q5_0": 0.05,
+    "bytes:Q8_0": 0.05,
+    "bytes:Q4_K": 0.05,
+    "bytes:Q6_K": 0.05,
     "attention": 0.03,
     "kv": 0.03,
     "activations": 0.1,
@@ -32,7 +37,7 @@ USUAL = {
     "call": 3e-3,
 }
 """Processor seconds for a GFLOP, a GB, a layer of a pass, a million entries of a vocabulary, and a call."""
-OTHER = {"flops": 0.015, "bytes": 0.10}
+OTHER = {"flops": 0.015, "few": 0.035, "bytes": 0.05}
 """For tensor types that are not named above."""
 SHARED, OWN = 0.7, 0.4
 """Standard deviations of the logarithms of shared and own factors before anything was measured."""
@@ -143,7 +148,7 @@ class Pace:
             return known
         if one != other:
             return 0.0
-        return (WALL.get(one) or (SHARED if one in ("host", "flops", "bytes") else OWN)) ** 2
+        return (WALL.get(one) or (SHARED if one in ("host", *OTHER) else OWN)) ** 2
 
     def _columns(self, slopes: Mapping[str, float]) -> dict[str, float]:
         keys = {*slopes, *self.mean}

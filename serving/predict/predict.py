@@ -7,14 +7,15 @@ operators of "LLM Inference Unveiled: Survey and Roofline Model Insights", and c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ...errors import UsageError
 from ...messages import Frozen
 from .pace import Pace
 from .shape import KV_BYTES, Shape
-from .work import Part, Resource, Setup, decode, memory_mib, prefill
+from .work import Part, Resource, Setup, decode, prefill
+from .work import memory_mib as memory
 
 Phase: TypeAlias = Literal["prefill", "decode"]
 
@@ -107,7 +108,7 @@ class Predictor:
             seconds=ttft + rest,
             cpu=reading + writing,
             tokens_per_second=asked.batch * asked.output / (ttft + rest),
-            memory_mib=memory_mib(self.shape, setup),
+            memory_mib=memory(self.shape, setup),
             spread=(ttft * spreads[0] + rest * spreads[1]) / (ttft + rest),
             binds=self._binds([*read, *written]),
             ttft_binds=self._binds(read),
@@ -155,8 +156,8 @@ class Predictor:
 
     def longest_context(self, *, memory_mib: float, slots: int = 0) -> int:
         """Return the most tokens of context per slot with which the engine stays below ``memory_mib``."""
-        base = Setup(self.setup.context, slots or self.setup.slots, self.setup.batch, self.setup.kv_type)
-        return _last(self.shape.context, lambda n: self._memory(base, n) <= memory_mib)
+        base = replace(self.setup, slots=slots or self.setup.slots)
+        return _last(self.shape.context, lambda n: memory(self.shape, replace(base, context=n)) <= memory_mib)
 
     def knee(self, *, prompt: int, gain: float = 0.1, most: int = 64) -> int:
         """Return the batch from which on one more call at once brings less than ``gain`` in tokens per second."""
@@ -166,10 +167,14 @@ class Predictor:
                 return batch
         return most
 
+    def with_kv(self, kv_type: str) -> Predictor:
+        """Return the same model with other keys and values: their bytes differ; computing them is not measured."""
+        return replace(self, setup=replace(self.setup, kv_type=kv_type))
+
     def fitted(self, batch: int) -> Setup:
         """The engine's setup, with a slot for every call of ``batch``."""
         setup = self.setup
-        return Setup(setup.context, max(setup.slots, batch), setup.batch, setup.kv_type)
+        return replace(setup, slots=max(setup.slots, batch))
 
     def _phases(self, asked: Asked) -> tuple[list[Part], list[Part]]:
         setup, known = self.setup, asked.prompt - asked.fresh
@@ -177,9 +182,6 @@ class Predictor:
         if asked.output == 1:
             return read, []
         return read, decode(self.shape, setup, depth=asked.prompt, steps=asked.output - 1, batch=asked.batch)
-
-    def _memory(self, base: Setup, context: int) -> float:
-        return memory_mib(self.shape, Setup(context, base.slots, base.batch, base.kv_type))
 
     def _binds(self, parts: Iterable[Part]) -> Resource:
         sums: dict[Resource, float] = {"compute": 0.0, "memory": 0.0, "overhead": 0.0}

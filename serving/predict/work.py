@@ -3,7 +3,7 @@
 The list of operators and their formulas follow "LLM Inference Unveiled: Survey and Roofline Model Insights". One thing
 differs: a roofline takes the larger of computing and moving, and on processor cores, where the thread that multiplies
 also unpacks, both are paid one after the other (measured: a batch of 2, 4 and 8 takes 1.4, 2.1 and 3.5 times as long as
-a batch of 1). So the times add, and the larger of the two is what binds.
+a batch of 1). So the times add, and the larger of the two is what binds. And the first few tokens of a pass are dearer.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from .shape import Shape
 Resource: TypeAlias = Literal["compute", "memory", "overhead"]
 
 GIGA = 1e9
+FEW = 4
+"""Tokens of a pass that do not fill the kernels' tiles, and are computed at a rate of their own."""
 BASE_MIB = 50.0
 """An engine without a model."""
 
@@ -85,9 +87,11 @@ def _forward(shape: Shape, *, passes: float, tokens: int, outputs: int, attended
         rows = outputs if item.operator == "lm_head" else tokens
         times = outputs if item.operator == "lm_head" and outputs < passes else passes
         some = item.operator == "experts"
-        flops = 2.0 * item.elements * rows * (share if some else 1.0) / GIGA
+        flops = 2.0 * item.elements * (share if some else 1.0) / GIGA
+        few = min(rows, FEW * max(1.0, times))
         moved = item.bytes * times * (read if some else 1.0) / GIGA
-        parts.append(Part(item.operator, "compute", f"flops:{item.type}", flops))
+        parts.append(Part(item.operator, "compute", f"few:{item.type}", flops * few))
+        parts.append(Part(item.operator, "compute", f"flops:{item.type}", flops * (rows - few)))
         parts.append(Part(item.operator, "memory", f"bytes:{item.type}", moved))
     attention = 2.0 * (shape.key + shape.value) * shape.heads * shape.layers * attended / GIGA
     width = 8 * shape.embd + 3 * shape.ff + 2 * shape.heads * shape.key
