@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from ..errors import UnknownName
-from . import out
+from . import out, predict
 from .options import Options, takes
-from .predict import predict
 from .root import group
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from ..settings import RemoteModel, Settings
 
 app = group("List, fetch, show, predict, remove and stop models.")
+app.add_typer(predict.app)
 
 Name = Annotated[str, typer.Argument(help="Name of the model; models list knows them.")]
 
@@ -111,9 +111,6 @@ def show(
         for item in value if isinstance(value, list) else [value]:
             out.result(f"{key.ljust(width)}  {item}")
     return 0
-
-
-app.command()(predict)
 
 
 @app.command()

@@ -10,11 +10,15 @@ import typer
 from ..errors import UsageError
 from . import out
 from .options import Options, takes
+from .root import single
 
 if TYPE_CHECKING:
     from ..serving.predict import Asked, Predictor
 
+app = single()
 
+
+@app.command()
 @takes(Options)
 def predict(
     options: Options,

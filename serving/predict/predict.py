@@ -99,14 +99,13 @@ class Predictor:
             )
         read, written = self._phases(asked)
         pace = self.pace
-        reading, writing = pace.seconds(read), pace.seconds(written)
-        ttft, rest = reading * pace.value("wall:prefill"), writing * pace.value("wall:decode")
+        ttft, rest = self._times(asked)
         spreads = (pace.spread(read, "wall:prefill"), pace.spread(written, "wall:decode") if written else 0.0)
         return Prediction(
             ttft=ttft,
             itl=rest / (asked.output - 1) if written else 0.0,
             seconds=ttft + rest,
-            cpu=reading + writing,
+            cpu=pace.seconds(read) + pace.seconds(written),
             tokens_per_second=asked.batch * asked.output / (ttft + rest),
             memory_mib=memory(self.shape, setup),
             spread=(ttft * spreads[0] + rest * spreads[1]) / (ttft + rest),
@@ -143,16 +142,16 @@ class Predictor:
     def longest_prompt(self, *, deadline: float, output: int = 1, batch: int = 1) -> int:
         """Return the most prompt tokens that are answered within ``deadline`` seconds; 0 where none are."""
         most = self.setup.context - output
-        return _last(most, lambda n: self.predict(Asked(n, output, batch)).seconds <= deadline)
+        return _last(most, lambda n: sum(self._times(Asked(n, output, batch))) <= deadline)
 
     def longest_output(self, *, deadline: float, prompt: int, batch: int = 1, cached: int = 0) -> int:
         """Return the most tokens that are generated within ``deadline`` seconds; 0 where not even the first is."""
         most = self.setup.context - prompt
-        return _last(most, lambda n: self.predict(Asked(prompt, n, batch, cached)).seconds <= deadline)
+        return _last(most, lambda n: sum(self._times(Asked(prompt, n, batch, cached))) <= deadline)
 
     def largest_batch(self, *, itl: float, prompt: int, most: int = 64) -> int:
         """Return the most calls at once, each behind ``prompt`` tokens, whose tokens come at most ``itl`` apart."""
-        return _last(most, lambda n: self.predict(Asked(prompt, 2, n)).itl <= itl)
+        return _last(most, lambda n: self._times(Asked(prompt, 2, n))[1] <= itl)
 
     def longest_context(self, *, memory_mib: float, slots: int = 0) -> int:
         """Return the most tokens of context per slot with which the engine stays below ``memory_mib``."""
@@ -162,7 +161,7 @@ class Predictor:
     def knee(self, *, prompt: int, gain: float = 0.1, most: int = 64) -> int:
         """Return the batch from which on one more call at once brings less than ``gain`` in tokens per second."""
         for batch in range(1, most):
-            one, more = (self.predict(Asked(prompt, 2, n)).itl / n for n in (batch, batch + 1))
+            one, more = (self._times(Asked(prompt, 2, n))[1] / n for n in (batch, batch + 1))
             if one / more - 1.0 < gain:
                 return batch
         return most
@@ -175,6 +174,12 @@ class Predictor:
         """The engine's setup, with a slot for every call of ``batch``."""
         setup = self.setup
         return replace(setup, slots=max(setup.slots, batch))
+
+    def _times(self, asked: Asked) -> tuple[float, float]:
+        """Seconds to the first token, and from there to the last."""
+        read, written = self._phases(asked)
+        pace = self.pace
+        return pace.seconds(read) * pace.value("wall:prefill"), pace.seconds(written) * pace.value("wall:decode")
 
     def _phases(self, asked: Asked) -> tuple[list[Part], list[Part]]:
         setup, known = self.setup, asked.prompt - asked.fresh
