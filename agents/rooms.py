@@ -32,6 +32,16 @@ from ..tools.load import load_tools
 from ..tools.registry import Registry
 from .executors.choose import executor_for
 
+USUAL: dict[Role, tuple[int, int]] = {
+    "compile": (2300, 60),
+    "repair": (2600, 60),
+    "replan": (4000, 200),
+    "join": (400, 60),
+    "answer": (400, 60),
+    "agent": (400, 60),
+}
+"""Tokens of a role's prompt and answer, as they usually are."""
+
 
 class GivenSource:
     """Models that the caller built: a scripted one, or any object that keeps the Model protocol."""
@@ -76,6 +86,12 @@ class Rooms:
     def route(self, role: Role, limits: Limits) -> tuple[Decision, ModelInfo]:
         """Choose the model of a role within ``limits``; raises what ``choose`` does."""
         infos = self.catalogue.infos()
+        prompt, completion = USUAL[role]
+
+        def late(name: str) -> bool:
+            seconds = self.pacing.seconds(name, prompt=prompt, completion=completion)
+            return seconds is not None and limits.deadline is not None and seconds > limits.deadline
+
         decision = choose(
             role,
             infos,
@@ -83,6 +99,7 @@ class Rooms:
             fallback=self.settings.fallback,
             max_cost=limits.max_cost,
             installed=self.catalogue.installed,
+            late=None if limits.deadline is None else late,
         )
         return decision, next(info for info in infos if info.name == decision.model)
 

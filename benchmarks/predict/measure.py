@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -12,10 +13,11 @@ from typing import Any, NamedTuple
 
 from ...errors import ModelUnavailable
 from ...serving import fetch
-from ...serving.predict.measure import CALIBRATION, Measured, Probe, Prober, learn, parts_of
+from ...serving.predict.measure import CALIBRATION, Measured, Probe, Prober, learn, least, parts_of
 from ...serving.predict.pace import Pace
 from ...serving.predict.shape import Shape, read_shape
 from ...serving.predict.work import Setup, memory_mib
+from ...serving.supervise import Running
 from ...settings import load
 from ..serving.places import Place
 from ..sharing.engines import CONTEXT, engine
@@ -55,9 +57,19 @@ class _Subject:
 
     name: str
     shape: Shape
-    rows: Sequence[Measured]
-    memory: float
-    """MiB resident."""
+    engine: Running
+    probes: Sequence[Probe]
+    rounds: list[list[Measured]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[Measured]:
+        """The shortest of each probe."""
+        return [least(rows) for rows in zip(*self.rounds, strict=True)]
+
+    @property
+    def memory(self) -> float:
+        """MiB resident."""
+        return Place(self.engine.url, self.name, self.engine.engine_pid).held().kib / 1024
 
 
 async def run(
@@ -66,31 +78,42 @@ async def run(
     heldout: str = "",
     made: str = "8x768,24x512",
     threads: int = 2,
+    rounds: int = 2,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Measure and compare. ``made`` are sizes of made models, layers and width; names are separated by commas.
 
-    Raises ModelUnavailable where the processor seconds of another process cannot be read.
+    The models take turns, and of all ``rounds`` the shortest counts, for those that constants are learned from as for
+    the others: what else the machine does changes from minute to minute. Raises ModelUnavailable where the processor
+    seconds of another process cannot be read.
     """
     settings = load()
-    with tempfile.TemporaryDirectory(prefix="shuntyard-predict-") as folder:
+    with tempfile.TemporaryDirectory(prefix="shuntyard-predict-") as folder, ExitStack() as stack:
         paths = {name: fetch.ensure(name, settings)[0] for name in [*_names(fit), *_names(heldout)]}
         source = fetch.ensure("smollm2-135m", settings)[0]
         for name in _names(made):
             paths[name] = make(Path(folder) / f"{name}.gguf", source, size_of(name))
-        pace = Pace(threads=threads)
         subjects = []
         for name, path in paths.items():
-            fitted = name in _names(fit)
-            subject = await _watched(name, path, threads, [*(CALIBRATION if fitted else ()), *GRID], say)
-            if fitted:
-                learn(pace, subject.shape, Setup(CONTEXT), subject.rows[: len(CALIBRATION)])
-            subjects.append(subject)
+            ours = stack.enter_context(engine(path, threads)).running
+            probes = [*(CALIBRATION if name in _names(fit) else ()), *GRID]
+            subjects.append(_Subject(name, read_shape(path), ours, probes))
+        for number in range(rounds):
+            for subject in subjects:
+                say(f"round {number + 1} of {rounds}: {subject.name}")
+                prober = Prober(subject.engine, subject.shape)
+                await prober.run([Probe(0, 16 + number, 2)])
+                subject.rounds.append(await prober.run(subject.probes))
+        models = {subject.name: _model(subject) for subject in subjects}
+    pace = Pace(threads=threads)
+    for subject in subjects:
+        if subject.name in _names(fit):
+            learn(pace, subject.shape, Setup(CONTEXT), subject.rows[: len(CALIBRATION)])
     cases = [case for subject in subjects for case in _cases(subject, pace, unseen=subject.name not in _names(fit))]
     return {
         "fit": _names(fit),
         "threads": threads,
-        "models": {subject.name: _model(subject) for subject in subjects},
+        "models": models,
         "all": _errors(cases),
         "seen": _errors([case for case in cases if not case.unseen]),
         "unseen": _errors([case for case in cases if case.unseen]),
@@ -99,21 +122,6 @@ async def run(
         },
         "cases": [_row(case) for case in cases],
     }
-
-
-async def _watched(
-    name: str, path: Path, threads: int, probes: Sequence[Probe], say: Callable[[str], None]
-) -> _Subject:
-    shape = read_shape(path)
-    with engine(path, threads) as ours:
-        prober = Prober(ours.running, shape)
-        await prober.run([Probe(0, 16, 2)])
-        rows: list[Measured] = []
-        for probe in probes:
-            rows += await prober.run([probe])
-            say(f"{name}: {rows[-1]}")
-        place = Place(ours.running.url, name, ours.running.engine_pid)
-        return _Subject(name, shape, rows, place.held().kib / 1024)
 
 
 def _cases(subject: _Subject, pace: Pace, *, unseen: bool) -> list[Case]:

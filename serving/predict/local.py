@@ -91,8 +91,6 @@ async def measured(
     predictor = Predictor(shape, known.pace, setup)
     if not anew and doubt(predictor) <= SURE:
         return predictor, False
-    if say is not None:
-        say(f"measuring {name} on this machine; it takes as long as a prompt of a thousand tokens")
     await calibrate(await connection(False), shape, setup, known.pace, say=say)
     known.measured[fingerprint(connection.spec.model)] = name
     store.save(known)
