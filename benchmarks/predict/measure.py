@@ -60,16 +60,13 @@ class _Subject:
     engine: Running
     probes: Sequence[Probe]
     rounds: list[list[Measured]] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    """MiB resident before each round; later ones hold prompts that the engine keeps for later."""
 
     @property
     def rows(self) -> list[Measured]:
         """The shortest of each probe."""
         return [least(rows) for rows in zip(*self.rounds, strict=True)]
-
-    @property
-    def memory(self) -> float:
-        """MiB resident."""
-        return Place(self.engine.url, self.name, self.engine.engine_pid).held().kib / 1024
 
 
 async def run(
@@ -102,9 +99,10 @@ async def run(
             for subject in subjects:
                 say(f"round {number + 1} of {rounds}: {subject.name}")
                 prober = Prober(subject.engine, subject.shape)
-                await prober.run([Probe(0, 16 + number, 2)])
+                await prober.run([Probe(0, 16, 2)])
+                place = Place(subject.engine.url, subject.name, subject.engine.engine_pid)
+                subject.memory.append(place.held().kib / 1024)
                 subject.rounds.append(await prober.run(subject.probes))
-        models = {subject.name: _model(subject) for subject in subjects}
     pace = Pace(threads=threads)
     for subject in subjects:
         if subject.name in _names(fit):
@@ -113,7 +111,7 @@ async def run(
     return {
         "fit": _names(fit),
         "threads": threads,
-        "models": models,
+        "models": {subject.name: _model(subject) for subject in subjects},
         "all": _errors(cases),
         "seen": _errors([case for case in cases if not case.unseen]),
         "unseen": _errors([case for case in cases if case.unseen]),
@@ -166,7 +164,7 @@ def _model(subject: _Subject) -> Mapping[str, Any]:
     return {
         "parameters": subject.shape.parameters,
         "mix": {kind: round(share, 2) for kind, share in subject.shape.mix.items()},
-        "memory_mib": [round(memory_mib(subject.shape, Setup(CONTEXT))), round(subject.memory)],
+        "memory_mib": [round(memory_mib(subject.shape, Setup(CONTEXT))), round(subject.memory[0])],
     }
 
 

@@ -11,7 +11,7 @@ from ..registry import find
 from ..schedule.states import fingerprint
 from ..source import LocalSource
 from .host import PaceStore
-from .measure import calibrate
+from .measure import ROUNDS, calibrate
 from .predict import Asked, Predictor
 from .shape import Shape, read_shape
 from .work import Setup, decode, prefill
@@ -76,7 +76,12 @@ def doubt(predictor: Predictor) -> float:
 
 
 async def measured(
-    name: str, settings: Settings, *, anew: bool = False, say: Callable[[str], None] | None = None
+    name: str,
+    settings: Settings,
+    *,
+    anew: bool = False,
+    rounds: int = ROUNDS,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Predictor, bool]:
     """Return the predictor of ``name`` and whether it had to be measured for that.
 
@@ -91,7 +96,7 @@ async def measured(
     predictor = Predictor(shape, known.pace, setup)
     if not anew and doubt(predictor) <= SURE:
         return predictor, False
-    await calibrate(await connection(False), shape, setup, known.pace, say=say)
+    await calibrate(await connection(False), shape, setup, known.pace, rounds=rounds, say=say)
     known.measured[fingerprint(connection.spec.model)] = name
     store.save(known)
     return predictor, True

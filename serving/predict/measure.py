@@ -138,7 +138,13 @@ def least(rows: Sequence[Measured]) -> Measured:
 
 
 async def calibrate(
-    engine: Running, shape: Shape, setup: Setup, pace: Pace, *, say: Callable[[str], None] | None = None
+    engine: Running,
+    shape: Shape,
+    setup: Setup,
+    pace: Pace,
+    *,
+    rounds: int = ROUNDS,
+    say: Callable[[str], None] | None = None,
 ) -> None:
     """Run the micro-benchmarks of one model and learn from them.
 
@@ -147,12 +153,12 @@ async def calibrate(
     prober = Prober(engine, shape)
     # The first call after a start pages the weights in.
     await prober.run([Probe(0, 16, 2)])
-    rounds = []
-    for number in range(ROUNDS):
+    found = []
+    for number in range(rounds):
         if say is not None:
-            say(f"measuring {engine.name}, round {number + 1} of {ROUNDS}")
-        rounds.append(await prober.run(CALIBRATION))
-    learn(pace, shape, setup, [least(rows) for rows in zip(*rounds, strict=True)])
+            say(f"measuring {engine.name}, round {number + 1} of {rounds}")
+        found.append(await prober.run(CALIBRATION))
+    learn(pace, shape, setup, [least(rows) for rows in zip(*found, strict=True)])
 
 
 def refit(pace: Pace, shape: Shape, setup: Setup, timings: Mapping[str, Any]) -> bool:
