@@ -24,14 +24,13 @@ from ..sharing.engines import CONTEXT, engine
 from .made import make, size_of
 
 GRID = (
-    Probe(0, 64, 32),
+    Probe(0, 64, 40),
     Probe(0, 128, 12),
-    Probe(0, 500, 48),
-    Probe(0, 900, 12),
+    Probe(0, 300, 32),
     Probe(900, 100, 24),
-    Probe(0, 30, 24, batch=2),
-    Probe(200, 100, 24, batch=2),
-    Probe(0, 200, 16, batch=3),
+    Probe(0, 48, 32, batch=2),
+    Probe(100, 60, 24, batch=2),
+    Probe(0, 100, 16, batch=3),
 )
 """None of these lengths, depths and batches is measured for the constants."""
 TIED = 0.05

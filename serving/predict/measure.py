@@ -16,7 +16,7 @@ from .pace import Pace
 from .shape import Shape
 from .work import Part, Setup, decode, prefill
 
-NOISE, WALL_NOISE = 0.05, 0.15
+NOISE, WALL_NOISE = 0.08, 0.15
 """Relative errors of processor and of wall seconds of one measurement."""
 
 LEAST_READ, LEAST_WRITTEN = 16, 4
@@ -51,8 +51,8 @@ class Measured:
     written: Took
 
 
-CALIBRATION = (Probe(0, 192, 24), Probe(192, 384, 24), Probe(0, 32, 24, batch=3))
-"""Reading and writing at two depths, and writing with three at once: about 700 tokens in all."""
+CALIBRATION = (Probe(0, 32, 24), Probe(0, 192, 16), Probe(192, 384, 24), Probe(0, 32, 24, batch=3))
+"""Reading and writing at three depths, and writing with three at once: about 700 tokens in all."""
 ROUNDS = 2
 """Other programs only make a measurement longer, so the shortest of some counts."""
 
@@ -122,9 +122,11 @@ def learn(pace: Pace, shape: Shape, setup: Setup, measured: Sequence[Measured]) 
     for found in measured:
         read, written = parts_of(shape, setup, found.probe)
         for parts, took, wall in ((read, found.read, "wall:prefill"), (written, found.written, "wall:decode")):
-            if took.cpu is not None:
+            if took.cpu is None:
+                pace.observe(parts, took.wall, noise=WALL_NOISE, wall=wall)
+            else:
                 pace.observe(parts, took.cpu, noise=NOISE)
-            pace.observe(parts, took.wall, noise=WALL_NOISE, wall=wall)
+                pace.compare(wall, took.wall / took.cpu, noise=2 * WALL_NOISE)
 
 
 def least(rows: Sequence[Measured]) -> Measured:

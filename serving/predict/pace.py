@@ -41,6 +41,8 @@ OTHER = {"flops": 0.015, "few": 0.035, "bytes": 0.05}
 """For tensor types that are not named above."""
 SHARED, OWN = 0.7, 0.4
 """Standard deviations of the logarithms of shared and own factors before anything was measured."""
+BYTES = 0.3
+"""As ``SHARED``, of moving bytes: how fast memory is varies less among machines than how fast they compute."""
 WALL = {"wall:prefill": 0.7, "wall:decode": 0.7}
 """Standard deviations of the logarithms of wall seconds to processor seconds."""
 DRIFT = {"wall:prefill": 0.05, "wall:decode": 0.05}
@@ -108,6 +110,10 @@ class Pace:
         self.seen += 1
         return first
 
+    def compare(self, wall: str, ratio: float, *, noise: float) -> None:
+        """Learn that the clock showed ``ratio`` times the processor's seconds: a matter of other programs alone."""
+        self.observe((), ratio, noise=noise, wall=wall)
+
     def dumped(self) -> dict[str, object]:
         """As JSON."""
         known = sorted(self.mean)
@@ -129,8 +135,8 @@ class Pace:
                 pace.covariance[one, other] = float(value)
         return pace
 
-    def _predicted(self, parts: Iterable[Part], wall: str) -> float:
-        return self.seconds(parts) * (self.value(wall) if wall else 1.0)
+    def _predicted(self, parts: Sequence[Part], wall: str) -> float:
+        return (self.seconds(parts) if parts else 1.0) * (self.value(wall) if wall else 1.0)
 
     def _slopes(self, parts: Sequence[Part], wall: str) -> dict[str, float]:
         """What a change of each factor's logarithm changes of the prediction's: its share of the sum."""
@@ -148,6 +154,8 @@ class Pace:
             return known
         if one != other:
             return 0.0
+        if one.partition(":")[0] == "bytes":
+            return BYTES**2
         return (WALL.get(one) or (SHARED if one in ("host", *OTHER) else OWN)) ** 2
 
     def _columns(self, slopes: Mapping[str, float]) -> dict[str, float]:
