@@ -73,6 +73,16 @@ class ModelSource(Protocol):
         """Open it; ModelUnavailable when it cannot answer now, UnknownName when it is not of this source."""
 
 
+class Pacing(Protocol):
+    """What calls of models take, before they are made."""
+
+    def seconds(self, model: str, *, prompt: int, completion: int, cached: int = 0) -> float | None:
+        """Return the seconds of one call; None where nobody knows. Loads no model.
+
+        ``cached`` of the ``prompt`` tokens are known to the engine already.
+        """
+
+
 class Embedder(Protocol):
     """Text to vectors."""
 

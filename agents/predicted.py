@@ -1,6 +1,7 @@
 """What a run will take once its plan stands: the plan's calls, the answer, and at worst every replan.
 
-Tokens of model calls are round figures from the size of the prompts, not measured ones.
+Tokens of model calls are round figures from the size of the prompts, not measured ones; their seconds are those of this
+machine where it was measured.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from ..errors import ShuntyardError
 from ..estimates import PACE, READING, CostRange, Prediction, Range
 from ..messages import ModelInfo
 from ..planner.predict import HIGH, LIKELY, LOW, estimate
+from ..protocols import Pacing
 from ..steps import Limits, Plan
 from .rooms import Rooms
 
@@ -22,8 +24,16 @@ class Talk(NamedTuple):
     prompt: float
     completion: float
 
-    def seconds(self, info: ModelInfo) -> float:
-        """Reading the prompt and generating the answer."""
+    def seconds(self, info: ModelInfo, pacing: Pacing, *, calls: int = 1) -> float:
+        """Reading the prompts and generating the answers of ``calls`` that share the tokens equally.
+
+        As this machine was measured, else by a round figure.
+        """
+        each = pacing.seconds(
+            info.name, prompt=round(self.prompt / calls), completion=max(1, round(self.completion / calls))
+        )
+        if each is not None:
+            return calls * each
         return (info.seconds_per_token or PACE) * (self.prompt / READING + self.completion)
 
     def cost(self, info: ModelInfo) -> Decimal | None:
@@ -49,7 +59,7 @@ def predicted(plan: Plan, rooms: Rooms, limits: Limits) -> Prediction | None:
     except ShuntyardError:
         # That nobody can answer is said when the answer is due; calls may run before.
         return None
-    p = limits.concurrency
+    p, pacing = limits.concurrency, rooms.pacing
     low, likely, high = (estimate(plan, rooms.specs, p, assumed) for assumed in (LOW, LIKELY, HIGH))
     brief, usual, long = join_talk(len(plan.nodes))
     again = 0 if plan.origin == "person" else max(0, limits.max_replans - plan.revision)
@@ -61,9 +71,10 @@ def predicted(plan: Plan, rooms: Rooms, limits: Limits) -> Prediction | None:
     return Prediction(
         plan=likely,
         seconds=Range(
-            low=low.makespan + brief.seconds(joiner),
-            likely=likely.makespan + usual.seconds(joiner),
-            high=(1 + again) * high.makespan + worst.seconds(joiner),
+            low=low.makespan + brief.seconds(joiner, pacing),
+            likely=likely.makespan + usual.seconds(joiner, pacing),
+            high=(1 + again) * (high.makespan + long.seconds(joiner, pacing, calls=2))
+            + again * REPLAN.seconds(joiner, pacing),
         ),
         calls=Range(low=low.calls, likely=likely.calls, high=(1 + again) * high.calls),
         tokens=Range(low=sum(brief), likely=sum(usual), high=sum(worst)),

@@ -19,10 +19,11 @@ from ..memory.store import Store
 from ..messages import ModelInfo, Role
 from ..planner.outcomes import summary
 from ..plugins import load
-from ..protocols import Embedder, Emit, Executor, Model, ModelSource, Tool
+from ..protocols import Embedder, Emit, Executor, Model, ModelSource, Pacing, Tool
 from ..router.catalogue import Catalogue
 from ..router.choose import choose
 from ..router.source import RemoteSource
+from ..serving.predict.local import LocalPacing
 from ..serving.source import LocalSource
 from ..settings import Settings, home
 from ..steps import Decision, Limits, ToolSpec
@@ -30,6 +31,16 @@ from ..tools.builtin import builtin_tools
 from ..tools.load import load_tools
 from ..tools.registry import Registry
 from .executors.choose import executor_for
+
+USUAL: dict[Role, tuple[int, int]] = {
+    "compile": (2300, 60),
+    "repair": (2600, 60),
+    "replan": (4000, 200),
+    "join": (400, 60),
+    "answer": (400, 60),
+    "agent": (400, 60),
+}
+"""Tokens of a role's prompt and answer, as they usually are."""
 
 
 class GivenSource:
@@ -70,10 +81,17 @@ class Rooms:
     approvals: SqlApprovals
     runs: Runs
     memory: TrajectoryMemory | None
+    pacing: Pacing
 
     def route(self, role: Role, limits: Limits) -> tuple[Decision, ModelInfo]:
         """Choose the model of a role within ``limits``; raises what ``choose`` does."""
         infos = self.catalogue.infos()
+        prompt, completion = USUAL[role]
+
+        def late(name: str) -> bool:
+            seconds = self.pacing.seconds(name, prompt=prompt, completion=completion)
+            return seconds is not None and limits.deadline is not None and seconds > limits.deadline
+
         decision = choose(
             role,
             infos,
@@ -81,6 +99,7 @@ class Rooms:
             fallback=self.settings.fallback,
             max_cost=limits.max_cost,
             installed=self.catalogue.installed,
+            late=None if limits.deadline is None else late,
         )
         return decision, next(info for info in infos if info.name == decision.model)
 
@@ -127,6 +146,7 @@ def open_rooms(
         approvals=SqlApprovals(store),
         runs=Runs(store, head=summary),
         memory=TrajectoryMemory(store, _embedder(settings)) if settings.memory else None,
+        pacing=LocalPacing(settings),
     )
 
 

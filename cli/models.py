@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from ..errors import UnknownName
-from . import out
+from . import out, predict
 from .options import Options, takes
 from .root import group
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ..serving.fetch import Listed
     from ..settings import RemoteModel, Settings
 
-app = group("List, fetch, show, remove and stop models.")
+app = group("List, fetch, show, predict, remove and stop models.")
+app.add_typer(predict.app)
 
 Name = Annotated[str, typer.Argument(help="Name of the model; models list knows them.")]
 

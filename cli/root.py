@@ -25,7 +25,7 @@ TABLE = {
     "approve": Row("approve:app", "Answer questions that a run has put to a person."),
     "runs": Row("runs:app", "List earlier runs; prune or compact them."),
     "show": Row("show:app", "Show one run: plan, steps, attempts, costs, decisions."),
-    "models": Row("models:app", "List, fetch, show, remove and stop models."),
+    "models": Row("models:app", "List, fetch, show, predict, remove and stop models."),
     "serve": Row("serve:app", "Serve local models with OpenAI's interface."),
     "tools": Row("tools:app", "List the tools that plans can use, or show one."),
     "eval": Row("eval:app", "Run evaluations, compare them, and make a report of them."),

@@ -31,14 +31,16 @@ def choose(
     fallback: Sequence[str] = (),
     max_cost: Decimal | None = None,
     installed: Callable[[str], bool] | None = None,
+    late: Callable[[str], bool] | None = None,
 ) -> Decision:
     """Place one model call: the cheapest model large enough for ``role`` first, then those to try after it.
 
     ``model`` comes first when given, then ``fallback``; of the remaining ones a named model is followed
     only by free local ones that are already here, because nobody asked for their price or download. Among
     equally cheap models the larger one wins (by the size in its name), models that would have to be
-    downloaded (``installed`` says no) come after those that would not. ``max_cost`` of 0 leaves local
-    models only. Embedding models never answer.
+    downloaded (``installed`` says no) come after those that would not, and those that are expected to miss the
+    deadline (``late`` says yes) after all others. ``max_cost`` of 0 leaves local models only. Embedding models never
+    answer.
 
     Raises UnknownName for a ``model`` or ``fallback`` nobody offers, BudgetSpent when ``max_cost`` rules
     out every model, ModelUnavailable when there is none.
@@ -49,7 +51,8 @@ def choose(
             raise UnknownName("model", name, list(answering), mend="`shuntyard models list` shows them.")
     affordable = {name: info for name, info in answering.items() if max_cost != 0 or info.kind in FREE_KINDS}
     here = installed or (lambda name: True)
-    ranked = sorted(affordable.values(), key=lambda info: _rank(info, role, here(info.name)))
+    slow = {name for name in affordable if late is not None and late(name)}
+    ranked = sorted(affordable.values(), key=lambda info: (info.name in slow, _rank(info, role, here(info.name))))
     if model:
         if model not in affordable:
             raise BudgetSpent(f"{model!r} is not a local model and --max-cost is 0; raise --max-cost or drop --model.")
@@ -60,6 +63,10 @@ def choose(
         raise _nothing(answering)
     first = affordable[candidates[0]]
     reason = f"asked for by name ({first.name})" if model else _why(first, role, max_cost, here(first.name))
+    if first.name in slow:
+        reason += ", expected to miss the deadline"
+    elif slow and not model:
+        reason += f", {', '.join(sorted(slow))} expected to miss the deadline"
     return Decision(model=first.name, reason=reason, candidates=candidates)
 
 

@@ -22,6 +22,7 @@ import httpx
 from ..errors import StateRefused
 from ..messages import Completion
 from .engine import BATCH, SLOTS
+from .predict.watch import Watch
 from .prompt import Prompt
 from .schedule.dispatch import GRACE, RETRY, Call, Order
 from .schedule.once import Once
@@ -101,6 +102,8 @@ class Desk:
         of them only.
         """
         self.piece = piece
+        self.watch: Watch | None = None
+        """Learns from what calls take."""
         self.states = states
         self._leases = leases
         self._collecting = anyio.Lock()

@@ -174,7 +174,7 @@ class LocalModel:
         return True
 
     async def _generate(self, client: httpx.AsyncClient, body: dict[str, Any], answer: Answer) -> None:
-        await generate(client, body, answer, model=self._info.name)
+        await generate(client, body, answer, model=self._info.name, watch=self._desk.watch)
 
     async def _prompt(self, messages: Sequence[Message], leading: int | None = None) -> Prompt:
         """Apply the chat template and tokenise; an engine that has gone is started again first."""

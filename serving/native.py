@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import httpx
 from ..errors import ContextTooLong, ModelUnavailable, UsageError
 from .answer import Answer
 from .desk import Desk
+from .predict.watch import Watch
 from .prompt import Prompt
 from .schedule.dispatch import Call
 from .schedule.warmth import WIDTH, unpacked
@@ -33,17 +35,24 @@ def client_of(engine: Running) -> httpx.AsyncClient:
     )
 
 
-async def generate(client: httpx.AsyncClient, body: dict[str, Any], answer: Answer, *, model: str) -> None:
-    """Have the engine generate into ``answer``. Raises ModelUnavailable, UsageError, ContextTooLong."""
+async def generate(
+    client: httpx.AsyncClient, body: dict[str, Any], answer: Answer, *, model: str, watch: Watch | None = None
+) -> None:
+    """Have the engine generate into ``answer``; ``watch`` learns from what it takes.
+
+    Raises ModelUnavailable, UsageError, ContextTooLong.
+    """
     try:
-        async with client.stream("POST", "/completion", json=body | _STREAM) as response:
-            if response.status_code != 200:
-                await response.aread()
-                read(response, model)
-            async for event in _events(response):
-                answer.take(event)
-                if answer.last is not None:
-                    return
+        with watch.call() if watch is not None else nullcontext(_ignored) as took:
+            async with client.stream("POST", "/completion", json=body | _STREAM) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    read(response, model)
+                async for event in _events(response):
+                    answer.take(event)
+                    if answer.last is not None:
+                        took(answer.last.get("timings", {}))
+                        return
     except httpx.TransportError as error:
         raise gone(model, error) from None
     raise gone(model, "its answer broke off")
@@ -106,7 +115,13 @@ class Reader:
             for upto in [*range(begin + piece, end, piece), end]:
                 body = {"prompt": unpacked(self.prompt.tokens[: upto * WIDTH]), "n_predict": 0, "temperature": 0}
                 part = Answer(0.0, None)
-                await generate(client, body | {"id_slot": slot, "cache_prompt": True}, part, model=self.model)
+                await generate(
+                    client,
+                    body | {"id_slot": slot, "cache_prompt": True},
+                    part,
+                    model=self.model,
+                    watch=self.desk.watch,
+                )
                 self.told(part.computed, upto)
                 if not stays and self.desk.scheduler.outranked(self.call):
                     await self.desk.put_off(client, slot, self.prompt.tokens[: upto * WIDTH])
@@ -122,6 +137,10 @@ class Reader:
         except _PutOff:
             return False
         return True
+
+
+def _ignored(timings: dict[str, Any]) -> None:
+    pass
 
 
 class _PutOff(Exception):

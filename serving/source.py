@@ -29,6 +29,9 @@ from .knobs import gate, profiles
 from .knobs.knobs import Knobs, threads_of
 from .knobs.speculating import Heard, SpeculatingModel, hear, kept
 from .local import LocalModel
+from .predict.host import PaceStore
+from .predict.watch import Watch
+from .predict.work import setup_of
 from .registry import MODELS, LocalEntry, find, is_path
 from .schedule.dispatch import Order
 from .schedule.states import StateIdentity, States, fingerprint
@@ -166,7 +169,12 @@ class LocalSource:
             engine = kernels.name_of(spec.build)
             identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=spec.knobs.kv)
             states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
-        return Desk(states=states, leases=Leases(folder, spec.key), order=order, piece=spec.knobs.batch)
+        desk = Desk(states=states, leases=Leases(folder, spec.key), order=order, piece=spec.knobs.batch)
+        if spec.knobs.speculation == "off":
+            # What a guessed token costs is not what the constants say.
+            setup = setup_of(spec.context, spec.knobs)
+            desk.watch = Watch(PaceStore.of(self._settings, setup), spec.model, setup)
+        return desk
 
     def _tell(self, what: str) -> None:
         if self._emit is not None:

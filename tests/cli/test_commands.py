@@ -76,3 +76,28 @@ def test_bench_parameters_take_the_types_of_their_defaults() -> None:
     for wrong, error in (("size=x", UsageError), ("fast", UsageError), ("say=1", UnknownName)):
         with pytest.raises(error):
             read_parameters(module, [wrong])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--prompt", "0"], "prompt=0"),
+        (["--output", "-3"], "output=-3"),
+        (["--batch", "0"], "batch=0"),
+        (["--cached", "600"], "cached=600"),
+        (["--kv", "q9"], "q9"),
+        (["--deadline", "0"], "--deadline 0.0"),
+        (["--itl", "nan"], "--itl nan"),
+        (["--memory", "-1"], "--memory -1.0"),
+        (["--prompt", "many"], "--prompt"),
+    ],
+)
+def test_models_predict_refuses_wrong_values(call: Call, words: list[str], said: str) -> None:
+    refused = call("models", "predict", "smollm2-135m", *words)
+    assert refused.code == 2
+    assert said in refused.err
+
+
+def test_models_predict_knows_no_model_of_that_name(call: Call) -> None:
+    assert call("models", "predict", "gpt-7").code == 2
+    assert call("models", "predict", "all-minilm-l6-v2").code == 2

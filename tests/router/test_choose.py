@@ -74,3 +74,13 @@ def test_embedding_models_never_answer() -> None:
         choose("compile", LOCAL, model=EMBED.name)
     with pytest.raises(ModelUnavailable, match="models pull"):
         choose("compile", (EMBED,))
+
+
+def test_a_model_that_misses_the_deadline_is_the_last_one_chosen() -> None:
+    large, small = ModelInfo(name="m-3b"), ModelInfo(name="m-1b")
+    assert choose("compile", [small, large]).model == "m-3b"
+    decision = choose("compile", [small, large], late=lambda name: name == "m-3b")
+    assert (decision.model, decision.candidates) == ("m-1b", ("m-1b", "m-3b"))
+    assert "m-3b expected to miss the deadline" in decision.reason
+    alone = choose("compile", [large], late=lambda name: True)
+    assert alone.reason.endswith("expected to miss the deadline")
