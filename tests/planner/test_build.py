@@ -148,7 +148,7 @@ def test_a_block_cannot_use_what_comes_of_it_and_no_plan_is_built_inside() -> No
         p.query(sql="")
         with pytest.raises(UsageError, match="the block of 'n1' is still open"):
             p.build()
-    with pytest.raises(UsageError, match="most = 0: .*greater than or equal to 1"), p.repeat(0):
+    with pytest.raises(UsageError, match=r"most = 0: .*greater than or equal to 1"), p.repeat(0):
         pass
     with pytest.raises(UsageError, match="enough = 0"), p.repeat(3) as turns:
         turns.until(p.last, enough=0)
