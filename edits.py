@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .messages import Frozen
 
 
@@ -17,3 +19,8 @@ class Edit(Frozen):
     """The changed arguments as planned, one a line, redacted and shortened."""
     now: str
     """The same as the person gave them."""
+
+    def replaced(self, file: str) -> bool:
+        """True when the planned arguments name ``file``, wherever it was to lie, and those of the person do not."""
+        name = re.compile(rf"(?<![\w.-]){re.escape(file.rpartition('/')[2])}(?![\w-]|\.\w)", re.IGNORECASE)
+        return name.search(self.was) is not None and name.search(self.now) is None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
+
+from ..edits import Edit
 
 _NAME = re.compile(
     r"(?<![\w/.:@-])((?:[\w-]+/)*[\w-]+\.(?:csv|tsv|jsonl?|parquet|txt|md|log|py|toml|ya?ml|html?|xml|ini|cfg))\b"
@@ -18,3 +21,8 @@ def absent(task: str, workspace: Path) -> tuple[str, ...]:
         for name in names
         if not (workspace / name).exists() and next(workspace.rglob(name.rpartition("/")[2]), None) is None
     )
+
+
+def unreplaced(names: tuple[str, ...], edits: Collection[Edit]) -> tuple[str, ...]:
+    """Return those of ``names`` that no person put another file in the place of; where one did, the other is meant."""
+    return tuple(name for name in names if not any(edit.replaced(name) for edit in edits))

@@ -11,6 +11,7 @@ from ..memory.replay import NOT_RECORDED
 from ..messages import Frozen
 from ..planner.outcomes import summary
 from ..steps import RunResult, StepResult
+from .rerun import node_of
 
 _LEAD = 40
 """Characters that two texts may have in common before their beginnings are left out."""
@@ -28,9 +29,10 @@ class Sides(Frozen):
 
 
 class NodeDiff(Frozen):
-    """One node, on record and now."""
+    """One node, or one call in a body, on record and now."""
 
     node: str
+    """Its id; of a call in a body the path, ``n3[2].n5``. Such calls are told where they ran or differ."""
     outcome: Outcome
     """``failed``: it has no value now, and had one or failed otherwise. ``gone``: it is not reached any more."""
     ran: bool
@@ -89,10 +91,18 @@ class _Nothing:
 NOTHING = _Nothing()
 
 
-def compare(before: RunResult, after: RunResult, *, calls: Mapping[str, Sides], ran: Collection[str]) -> Replay:
+def compare(
+    before: RunResult,
+    after: RunResult,
+    *,
+    calls: Mapping[str, Sides],
+    ran: Collection[str],
+    inner: Mapping[str, tuple[StepResult | None, StepResult]],
+) -> Replay:
     """Return ``after`` beside ``before``, node by node, in no order of time. Both are JSON and redacted.
 
-    ``calls`` are the calls that differ, by node; ``ran`` the nodes that were run.
+    ``calls`` are the calls that differ, by node or path; ``ran`` what was run; ``inner`` both results of calls in
+    bodies, by path.
     """
     if after.failure is not None and after.failure.code == NOT_RECORDED:
         # The record ends where the run was stopped: there is nothing to compare its end with.
@@ -103,6 +113,15 @@ def compare(before: RunResult, after: RunResult, *, calls: Mapping[str, Sides], 
         if outcome is None or (outcome[0] == "gone" and _never_whole(before, after)):
             continue
         nodes.append(NodeDiff(node=id, outcome=outcome[0], ran=id in ran, value=outcome[1], call=calls.get(id)))
+    moved = {node.node for node in nodes if not node.same}
+    for path in inner:
+        outcome = _outcome(*inner[path], (before.run, after.run))
+        # Turns of a list that are looked at ahead and then not needed are a matter of time.
+        if outcome is not None and (outcome[0] != "new" or node_of(path) in moved):
+            nodes.append(
+                NodeDiff(node=path, outcome=outcome[0], ran=path in ran, value=outcome[1], call=calls.get(path))
+            )
+    nodes.sort(key=lambda node: _number(node.node))
     same = before.status == after.status and before.answer == after.answer
     return Replay(
         run=before.run,
@@ -173,9 +192,8 @@ def _never_whole(before: RunResult, after: RunResult) -> bool:
     return before.status == after.status and (before.plan is None or before.status in ("denied", "refused"))
 
 
-def _number(id: str) -> tuple[int, str]:
-    found = re.search(r"\d+", id)
-    return int(found.group()) if found else 0, id
+def _number(id: str) -> tuple[list[int], str]:
+    return [int(found) for found in re.findall(r"\d+", id)], id
 
 
 def _brief(value: Any) -> str:

@@ -14,7 +14,7 @@ from ..planner.targets import targets
 from ..planner.values import ends
 from ..protocols import Ctx, Handler
 from ..steps import Failure, Plan, RunStatus, Trajectory
-from .absent import absent
+from .absent import absent, unreplaced
 from .calls import StepStopped
 from .clock import now
 from .dispatch import failure_of
@@ -94,7 +94,7 @@ class Phases:
         if move is not None and move.again and not progress.final:
             return
         may_replan = progress.extended < self._ctx.limits.max_replans and plan.origin != "person" and not progress.final
-        gone = absent(progress.task, self._rooms.workspace)
+        gone = self._gone()
         if may_replan and (why := broken(plan, progress.results, gone)):
             self._extend(plan, why)
         elif told := nothing(plan, progress.results):
@@ -122,6 +122,16 @@ class Phases:
         unsaid = [name for name in gone if f"no file {name}".casefold() not in joined.answer.casefold()]
         note = "".join(f" There is no file {name}." for name in unsaid if name not in targets(progress.task))
         self._answer(plan, joined.answer + note)
+
+    def _gone(self) -> tuple[str, ...]:
+        """Files that the task speaks of and that are not there, but for those that a person put others in place of."""
+        gone = absent(self.progress.task, self._rooms.workspace)
+        # From the journal: results of maps and bodies do not tell what was changed of the calls in them.
+        made = self._rooms.runs.steps(self._ctx.run) if gone else ()
+        verdicts = [step.result.verdict for step in made if step.result is not None]
+        return unreplaced(
+            gone, [verdict.edit for verdict in verdicts if verdict is not None and verdict.edit is not None]
+        )
 
     async def learn(self, usage: Usage, cost: Any) -> None:
         """Keep the trajectory for later tasks, when it went well."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import ShuntyardError, UnknownName, UsageError
+from ..errors import ShuntyardError, UsageError
 from ..memory.replay import answered
 from ..memory.runs import RunRow, Runs
 from ..messages import ModelInfo
 from ..moves import Choice, Move
-from ..planner.values import elements, parents, resolve
+from ..planner.values import elements, resolve
 from ..protocols import Approver, Ctx, Handler, Recorded, Sink
 from ..router.catalogue import Catalogue
 from ..serving.scripted import ScriptedModel
@@ -21,11 +20,9 @@ from ..steps import Bound, Limits, Plan, RunResult, Step, StepKey, StepResult
 from .clean import redacted
 from .diff import Replay, Sides, compare, difference
 from .phases import Phases, Progress
+from .rerun import Rerun, node_of
 from .rooms import GivenSource, Rooms
 from .run import Job, execute, walk
-
-JOIN = "join"
-"""Stands beside node ids: the answer alone is asked for again."""
 
 
 async def replay(
@@ -42,23 +39,25 @@ async def replay(
     Without ``from_`` every step is answered from the record: no tool and no model is called, and nothing is
     written. With it the nodes it names, all that depends on them, and the answer are run for real under a
     new run id, through the same pipeline as ever, so guards ask and deny; the other nodes are answered from
-    the record. A replay that was killed can be resumed under its own id.
+    the record. A call in a body is named by its path, ``n3[2].n5`` in the third turn, or by its id in every turn;
+    turns that begin with what it changed, and turns that were not made before, are run too. A replay that was
+    killed can be resumed under its own id.
 
     Other engines replay by position: a step is the n-th call, so parallel steps get each other's results.
     Here a step is found by revision and node path, in any order of finishing. Model calls are found like
     that too; how their prompts are worded is not compared.
 
-    Raises UsageError for a run that has not ended or was only planned, UnknownName for an unknown run or
-    node, BlobDamaged when a recorded value is lost.
+    Raises UsageError for a run that has not ended or was only planned, UnknownName for an unknown run, node
+    or turn, BlobDamaged when a recorded value is lost.
     """
     row = rooms.runs.get(run)
     _check_ended(row)
     moves = {move.plan.revision: move for move in rooms.runs.moves(row.run)}
     plans = {revision: move.plan for revision, move in moves.items()}
-    live = _Live.starting(from_, plans, row.run)
     record = rooms.runs.whole(row).result
     assert record is not None
     found = await rooms.journal.recorded(row.run)
+    live = Rerun.of(from_, plans, row.run, recorded=found.keys())
     seen = _Seen()
     if from_:
         kept = {revision: move for revision, move in moves.items() if revision <= live.revision}
@@ -73,8 +72,10 @@ async def replay(
     else:
         result = await _from_record(rooms, row, moves, seen.around(answered(found, live)(_nobody)))
     result = RunResult.model_validate_json(redacted(result, rooms.redactor).model_dump_json())
-    ran = {_node(path) for path, step in seen.steps.items() if live(step.key)}
-    return compare(record, result, calls=_calls(rooms, seen, found, plans, record), ran=ran)
+    ran = {path for path, step in seen.steps.items() if live(step.key)}
+    calls = _calls(rooms, seen, found, plans, record)
+    inner = _inner(rooms, seen, found, {path for path in (*ran, *calls) if "." in path})
+    return compare(record, result, calls=calls, ran={*ran, *map(node_of, ran)}, inner=inner)
 
 
 async def _from_record(rooms: Rooms, row: RunRow, moves: Mapping[int, Move], handle: Handler) -> RunResult:
@@ -121,50 +122,21 @@ class _Unwritten(Runs):
         """Leave the record as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """Which steps are run: some nodes of a plan's revision, its answer, and all that comes after."""
-
-    revision: int
-    nodes: frozenset[str]
-
-    @classmethod
-    def starting(cls, names: Sequence[str], plans: Mapping[int, Plan], run: str) -> _Live:
-        """Return what depends on ``names``; nothing when there are none. Raises UnknownName."""
-        if not names:
-            return cls(sys.maxsize, frozenset())
-        # A plan that was extended holds its first nodes still: where a node stood first, it ran.
-        first = {node.id: revision for revision in sorted(plans, reverse=True) for node in plans[revision].nodes}
-        last = max(plans, default=0)
-        known = [*sorted(first, key=lambda id: int(id[1:])), *([JOIN] if first else [])]
-        for name in names:
-            if name not in known:
-                raise UnknownName("node", name, known, mend=f"Run {run} has {', '.join(known) or 'no plan'}.")
-        revision = min(first.get(name, last) for name in names)
-        nodes = set(names)
-        for node in plans[revision].nodes:
-            if nodes & set(parents(node)):
-                nodes.add(node.id)
-        return cls(revision, frozenset(nodes))
-
-    def __call__(self, key: StepKey) -> bool:
-        """Return whether the step is run."""
-        if key.revision != self.revision:
-            return key.revision > self.revision
-        return _node(key.path) in self.nodes or key.path.startswith(JOIN)
-
-
 @dataclass(slots=True)
 class _Seen:
-    """The calls of tools that a replay came to, answered or run."""
+    """The calls of tools that a replay came to, answered or run, and what came of them."""
 
     steps: dict[str, Step] = field(default_factory=dict)
+    results: dict[str, StepResult] = field(default_factory=dict)
 
     def around(self, handle: Handler) -> Handler:
         async def look(step: Step, ctx: Ctx) -> StepResult:
             if step.kind == "tool":
                 self.steps[step.key.path] = step
-            return await handle(step, ctx)
+            result = await handle(step, ctx)
+            if step.kind == "tool":
+                self.results[step.key.path] = result
+            return result
 
         return look
 
@@ -180,15 +152,24 @@ def _check_ended(row: RunRow) -> None:
 def _calls(
     rooms: Rooms, seen: _Seen, found: Mapping[StepKey, Recorded], plans: Mapping[int, Plan], record: RunResult
 ) -> dict[str, Sides]:
-    """The first call of each node that is not the recorded one."""
+    """The first call of each node that is not the recorded one, and every such call in a body, by its path."""
     recorded = {key.path: found[key].digest for key in sorted(found, key=lambda key: key.revision)}
     calls: dict[str, Sides] = {}
     for path, step in seen.steps.items():
-        node = _node(path)
+        node = path if "." in path else node_of(path)
         if node not in calls and recorded.get(path, "") not in ("", rooms.journal.digest(step)):
             before = _arguments(rooms, path, plans, record)
             calls[node] = _told(before, rooms.redactor.value(_plain(step.args)), step.name)
     return calls
+
+
+def _inner(
+    rooms: Rooms, seen: _Seen, found: Mapping[StepKey, Recorded], paths: Collection[str]
+) -> dict[str, tuple[StepResult | None, StepResult]]:
+    """What came of calls in bodies, on record and now, by path."""
+    recorded = {key.path: found[key].result for key in sorted(found, key=lambda key: key.revision)}
+    now = {path: seen.results[path] for path in paths if path in seen.results}
+    return {path: (recorded.get(path), redacted(result, rooms.redactor)) for path, result in now.items()}
 
 
 def _told(before: Any, after: Any, tool: str) -> Sides:
@@ -218,8 +199,3 @@ def _plain(args: Mapping[str, Any]) -> Any:
         return {"text": value.text, "values": dict(value.values)} if isinstance(value, Bound) else str(value)
 
     return json.loads(json.dumps(dict(args), default=other))
-
-
-def _node(path: str) -> str:
-    """The node of the plan that a step belongs to, also from inside of bodies."""
-    return path.partition(".")[0].partition("[")[0]

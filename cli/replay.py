@@ -24,7 +24,11 @@ def replay(
     run: Annotated[str, typer.Argument(help="Id of the run, or the beginning of it; last for the newest.")] = "last",
     from_: Annotated[
         list[str] | None,
-        typer.Option("--from", metavar="NODE", help="Run this node and all that follows for real; join: the answer."),
+        typer.Option(
+            "--from",
+            metavar="NODE",
+            help="Run this and all that follows for real: a node, n3[2].n5, or join.",
+        ),
     ] = None,
 ) -> int:
     """Run a recorded run again and show what differs; exit code 0 when nothing does, 1 when something does.

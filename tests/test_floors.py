@@ -1,6 +1,7 @@
 """Imports run only downwards, and a heavy library is known to one module."""
 
 import ast
+import functools
 import subprocess
 import sys
 import tomllib
@@ -31,7 +32,12 @@ HOMES = {
 }
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
+@functools.cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple(parsed())
+
+
+def parsed() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(ROOT.rglob("*.py")):
         place = path.relative_to(ROOT)
         if place.parts[0] not in ASIDE and not any(part.startswith(".") for part in place.parts):

@@ -62,7 +62,7 @@ class Scope:
 
     def stability(self, node: Node) -> Literal["pure", "stable", "fresh"]:
         """How far an equal call gives the same; an effect and an unknown tool never do."""
-        # A body stays as it is written: its calls are its own.
+        # Bodies are not merged with one another: each has turns of its own.
         return "fresh" if node.body is not None or self.effectful(node) else self.specs[node.tool].stability
 
 

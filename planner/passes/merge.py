@@ -1,24 +1,52 @@
-"""Equal calls are made once: common subexpressions of a plan (the value numbering of compilers, over calls)."""
+"""Equal calls are made once: common subexpressions of a plan (the value numbering of compilers, over calls).
+
+In a body they are the calls of one turn. None is merged with one outside: a call before a list that turns out to be
+empty would be needed, and its failure would be that of the node.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from ...steps import Node, Plan
+from ...steps import Body, Node, Plan
 from .base import Change, Outcome, Pass, Scope
-from .rename import renamed_node, renamed_plan
+from .rename import renamed_body, renamed_node, renamed_plan
+
+
+class _Once(NamedTuple):
+    """Calls of which equal ones are made once."""
+
+    kept: tuple[Node, ...]
+    places: dict[str, str]
+    """Where the result of a call is that is not made any more."""
+    changes: tuple[Change, ...]
 
 
 def _merge(plan: Plan, scope: Scope) -> Outcome:
+    kept, places, changes = _once(plan.nodes, scope)
+    if places:
+        return Outcome(renamed_plan(plan, kept, places), changes, places)
+    return Outcome(plan.model_copy(update={"nodes": kept}), changes) if changes else Outcome(plan)
+
+
+def _once(nodes: Sequence[Node], scope: Scope, *, overlap: bool = False) -> _Once:
+    """``overlap``: effects of other turns may happen between any two of the calls."""
     places: dict[str, str] = {}
     first: dict[str, str] = {}
     changes: list[Change] = []
     kept: list[Node] = []
     effects = 0
-    for node in plan.nodes:
+    for node in nodes:
         node = renamed_node(node, places)
+        if node.body is not None and node.id not in scope.begun:
+            body, within = _turn(node.body, scope)
+            node = node.model_copy(update={"body": body})
+            changes += within
         effects += scope.effectful(node)
-        key = _key(node, scope, effects) if node.id not in scope.finished else ""
+        alone = node.id in scope.finished or (overlap and scope.stability(node) != "pure")
+        key = "" if alone else _key(node, scope, effects)
         twin = first.get(key) if key else None
         if twin is not None and node.id not in scope.begun:
             places[node.id] = twin
@@ -29,9 +57,18 @@ def _merge(plan: Plan, scope: Scope) -> Outcome:
         if key:
             first.setdefault(key, node.id)
         kept.append(node)
-    if not places:
-        return Outcome(plan)
-    return Outcome(renamed_plan(plan, tuple(kept), places), tuple(changes), places)
+    return _Once(tuple(kept), places, tuple(changes))
+
+
+def _turn(body: Body, scope: Scope) -> tuple[Body, tuple[Change, ...]]:
+    """``body`` with equal calls of a turn made once."""
+    kept, places, changes = _once(body.nodes, scope, overlap=any(map(scope.effectful, body.nodes)))
+    if not changes:
+        return body, ()
+    if body.result is None and body.nodes[-1].id in places:
+        # What a turn gives is the result of its last call, which is another now.
+        body = body.model_copy(update={"result": {"$ref": body.nodes[-1].id}})
+    return renamed_body(body.model_copy(update={"nodes": kept}), places), changes
 
 
 def _key(node: Node, scope: Scope, effects: int) -> str:

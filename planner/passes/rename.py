@@ -14,13 +14,14 @@ def renamed_node(node: Node, places: Mapping[str, str]) -> Node:
     args = {name: _moved(value, places) for name, value in node.args.items()}
     when, over = _moved(node.when, places), _moved(node.over, places)
     after = tuple(dict.fromkeys(parse_ref(places.get(id, id)).head for id in node.after))
-    body = node.body and _moved_body(node.body, places)
+    body = node.body and renamed_body(node.body, places)
     if (args, when, over, after, body) == (node.args, node.when, node.over, node.after, node.body):
         return node
     return lean(node.model_copy(update={"args": args, "when": when, "over": over, "after": after, "body": body}))
 
 
-def _moved_body(body: Body, places: Mapping[str, str]) -> Body:
+def renamed_body(body: Body, places: Mapping[str, str]) -> Body:
+    """``body`` with every reference to an id of ``places`` led to that place."""
     given = {name: _moved(getattr(body, name), places) for name in ("result", "until", "start")}
     return body.model_copy(update={**given, "nodes": tuple(renamed_node(node, places) for node in body.nodes)})
 

@@ -15,6 +15,7 @@ from shuntyard import Agent, Edited, Plan, tool
 from shuntyard.errors import EditInvalid, PolicyDenied, UnknownName, UsageError
 from shuntyard.memory.approvals import Question, SqlApprovals
 from shuntyard.memory.store import Store
+from shuntyard.messages import ModelRequest
 from shuntyard.serving.scripted import ScriptedModel
 from shuntyard.settings import RuleSettings, Settings
 
@@ -54,7 +55,7 @@ def agent(world: World, tmp_path: Path) -> Agent:
 def agent_of(world: World, tmp_path: Path, **more: Any) -> Agent:
     rule = RuleSettings(tool="store", args={"path": "secret*"}, decision="deny", reason="that is private")
     settings = Settings(home=tmp_path / "home", workspace=tmp_path, memory=False, rules=(rule,))
-    model = ScriptedModel(lambda request: "ANSWER: so it is")
+    model = more.pop("model", None) or ScriptedModel(lambda request: "ANSWER: so it is")
     return Agent(world.tools(), settings=settings, model=model, builtin=False, **more)
 
 
@@ -153,6 +154,32 @@ async def test_an_approver_may_edit_and_one_that_says_yes_still_works(world: Wor
 
     result = await agent_of(world, tmp_path, approver=Person()).run("store", plan=plan(2))
     assert result.status == "done" and sorted(world.calls) == [("2.txt", 2), ("mine.txt", 1)]
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["call", "body"])
+async def test_the_answer_does_not_miss_a_file_in_whose_place_a_person_put_another(
+    world: World, tmp_path: Path, within: bool
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: ModelRequest) -> str:
+        asked.append(request.messages[-1].content)
+        return "ANSWER: stored"
+
+    agent = agent_of(world, tmp_path, model=ScriptedModel(answer))
+    call = {"id": "n2", "tool": "store", "args": {"path": "gone.txt"}, "effect": "write"}
+    node = {"id": "n1", "effect": "write", "body": {"nodes": [call]}} if within else call
+    given = Plan.model_validate({"task": "t", "nodes": [node]})
+    for path, missed in (("b.txt", False), ("old/gone.txt", True)):
+        waiting = await agent.run("Which of gone.txt, other.txt was stored?", plan=given)
+        [question] = await agent.questions(waiting.run)
+        await agent.approve(question.id, Edited({"path": path}))
+        done = await agent.resume(waiting.run)
+        assert done.status == "done" and world.calls[-1] == (path, 0)
+        assert ("no file gone.txt" in asked[-1]) is missed
+        # What the person left as it was is missed still.
+        told = "There is no file gone.txt. There is no file other.txt." if missed else "There is no file other.txt."
+        assert done.answer.endswith(told) and ("gone.txt" in done.answer) is missed
 
 
 # --- processes -----------------------------------------------------------------------------------

@@ -7,22 +7,21 @@ from typing import Any
 
 import pytest
 
-from shuntyard import Agent
+from shuntyard import Agent, Plan, PlanBuilder
 from shuntyard.planner.program import parse_program
 from shuntyard.serving.scripted import ScriptedModel
 from shuntyard.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "shapes.md").read_text(), re.DOTALL)
+*PROGRAMS, BY_HAND = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "shapes.md").read_text(), re.DOTALL)
 
 
-def ran(text: str, home: Path) -> tuple[Any, Any]:
+def ran(plan: Plan, home: Path) -> Any:
     folder = home / "data"
     copytree(ROOT / "examples" / "data", folder)
     settings = Settings(home=home / "home", workspace=folder, memory=False)
     agent = Agent(settings=settings, model=ScriptedModel(lambda request: "ANSWER: done."))
-    plan = parse_program(text)
-    return plan, agent.run_sync("look at the notes", plan=plan)
+    return agent.run_sync("look at the notes", plan=plan)
 
 
 def test_every_shape_has_a_program() -> None:
@@ -31,7 +30,8 @@ def test_every_shape_has_a_program() -> None:
 
 @pytest.mark.parametrize("at", range(4))
 def test_a_program_of_the_page_runs(at: int, tmp_path: Path) -> None:
-    plan, result = ran(PROGRAMS[at], tmp_path)
+    plan = parse_program(PROGRAMS[at])
+    result = ran(plan, tmp_path)
     assert result.status == "done", result
     values = {id: item.value for id, item in result.results.items() if item.ok}
     found = values[plan.answers[0]]
@@ -44,3 +44,19 @@ def test_a_program_of_the_page_runs(at: int, tmp_path: Path) -> None:
         assert [turn["much"] for turn in found] == [False, True] and len(values["n1"]) == 5
     if at == 3:
         assert found and result.results["n3"].status in ("skipped", "done")
+
+
+@pytest.mark.parametrize("frost", [True, False])
+def test_what_is_written_by_hand_on_the_page_runs(frost: bool, tmp_path: Path) -> None:
+    names: dict[str, Any] = {"PlanBuilder": PlanBuilder}
+    exec(BY_HAND if frost else BY_HAND.replace('"frost"', '"no such word"'), names)
+    result = ran(names["plan"], tmp_path)
+    assert result.status == "done", result
+    values = {id: item.value for id, item in result.results.items() if item.ok}
+    if frost:
+        assert values["n2"] == values["n1"] != []
+        assert all(item.status == "skipped" for id, item in result.results.items() if id not in ("n1", "n2", "n3"))
+    else:
+        found = values[names["found"].id]
+        assert found[-1]["much"] and not any(turn["much"] for turn in found[:-1])
+        assert values[names["litres"].id] == pytest.approx(1139.0625)
