@@ -2,7 +2,8 @@
 
 The engine is llama.cpp in a supervised child process on 127.0.0.1; the next command finds it warm, and it
 stops when idle. A file is used only with the publisher's hash. Nothing here is loaded before it is needed.
-``schedule/`` orders the calls and keeps what was computed; ``server/`` offers the models to other programs.
+``schedule/`` orders the calls and keeps what was computed; ``knobs/`` measures what engines are started with;
+``server/`` offers the models to other programs.
 """
 
 from typing import TYPE_CHECKING
