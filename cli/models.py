@@ -181,6 +181,8 @@ def tune(
     from ..serving.knobs.tune import tune as search
 
     settings = options.settings()
+    if fetch.show(name, settings).entry.kind != "generate":
+        raise UnknownName("model that answers", name)
     weights = fetch.ensure(name, settings)[0]
     profile = search(weights, settings, seconds=seconds, say=out.note)
     path = profiles.save(profile, weights, settings)

@@ -2,8 +2,9 @@
 
 The engine is llama.cpp in a supervised child process on 127.0.0.1; the next command finds it warm, and it
 stops when idle. A file is used only with the publisher's hash. Nothing here is loaded before it is needed.
-``schedule/`` orders the calls and keeps what was computed, ``fleet/`` runs several engines as one, ``long/`` reads
-what is beyond a context; ``server/`` offers the models to other programs.
+``schedule/`` orders the calls and keeps what was computed, ``knobs/`` measures what engines are started with,
+``predict/`` says what a call will take, ``fleet/`` runs several engines as one, ``long/`` reads what is beyond a
+context, ``tokens/`` is an engine of single tokens; ``server/`` offers the models to other programs.
 """
 
 from typing import TYPE_CHECKING

@@ -148,7 +148,8 @@ def ensure(
         folder = _folder(settings)
         with FileLock(str(folder / "gate.lock")):
             verdict = known(weights, knobs, settings) or measure(weights, knobs, on_progress=on_progress)
-            _path(folder, verdict.identity).write_text(verdict.model_dump_json(), encoding="utf-8")
+            with writing(folder):
+                _path(folder, verdict.identity).write_text(verdict.model_dump_json(), encoding="utf-8")
     if not verdict.passed:
         raise SettingsInvalid(
             f"engine.kv_keys = {knobs.kv_keys!r} with kv_values = {knobs.kv_values!r} is not offered for "

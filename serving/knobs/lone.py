@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ class Lone:
 @contextmanager
 def lone(weights: Path, knobs: Knobs, *, context: int = 2048, states: Path | None = None) -> Iterator[Lone]:
     """An engine on ``weights`` that ends with the block. Raises ModelUnavailable with what it said last."""
+    if find_spec("xllamacpp") is None:
+        raise ModelUnavailable("nothing to measure without the engine; run `pip install 'shuntyard[engine]'`.")
     token = secrets.token_urlsafe(16)
     order = {
         "model": str(weights),

@@ -9,6 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
+
+from ...errors import ModelUnavailable
 from ...messages import Completion, Message, ModelInfo, ModelRequest
 from ...protocols import Model
 from ...settings import Settings, cache
@@ -30,6 +33,8 @@ class SpeculatingModel:
         self._plain = plain
         self._open = guessing
         self._guessing: Model | None = None
+        self._tried = False
+        self._opening = anyio.Lock()
         self._switch = switch
 
     @property
@@ -39,12 +44,17 @@ class SpeculatingModel:
 
     async def complete(self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None) -> Completion:
         """Answer, on the engine that is faster for such requests. Raises as the model without speculation."""
-        model = self._plain
-        if self._switch.choose(class_of(request)):
-            if self._guessing is None:
-                self._guessing = await self._open()
-            model = self._guessing
-        return await model.complete(request, on_text=on_text)
+        guessing = await self._second() if self._switch.choose(class_of(request)) else None
+        return await (guessing or self._plain).complete(request, on_text=on_text)
+
+    async def _second(self) -> Model | None:
+        """Return the model on the engine that speculates; None when that does not start, which fails no call."""
+        async with self._opening:
+            if not self._tried:
+                with suppress(ModelUnavailable):
+                    self._guessing = await self._open()
+                self._tried = True
+        return self._guessing
 
     async def count(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt: exact."""

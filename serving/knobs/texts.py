@@ -82,10 +82,12 @@ _TOWNS = ("Lisbon", "Ghent", "Turin", "Malmo", "Porto", "Graz", "Lyon", "Bonn", 
 def fresh(turn: int) -> tuple[Text, ...]:
     """Return a plan, an edit and a chat that no other turn has: pools that guess from earlier answers gain nothing."""
     one, other = _TOWNS[turn % len(_TOWNS)], _TOWNS[(turn * 3 + 1) % len(_TOWNS)]
+    # Longer than most batches that are tried, or their size would make no difference.
+    cases = "\n".join(f"case {turn * 9 + n}: {town} has {turn * 977 + n * 31} people" for n, town in enumerate(_TOWNS))
     return (
         Text(
             "plan",
-            "Plan as numbered calls of search(query) and calculator(expression).",
+            "Plan as numbered calls of search(query) and calculator(expression). Earlier cases:\n" + cases,
             f"Case {turn}: how many more people live in {one} than in {other}?",
         ),
         Text(

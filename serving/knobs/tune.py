@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import ModelUnavailable, SettingsInvalid
 from ...settings import Settings
+from ..engine import BATCH
 from . import gate
 from .knobs import Knobs, cores, threads_of
 from .lone import Lone, lone
@@ -21,7 +22,7 @@ from .profiles import Profile, host_of
 from .texts import fresh
 from .tuner import Cost, search
 
-BATCHES = (32, 64, 128, 256, 512)
+BATCHES = (32, 64, 128, 256)
 SPECULATIONS = ("off", "ngram_mod", "ngram_map_k", "ngram_simple")
 KV_TYPES = (("f16", "f16"), ("q8_0", "q8_0"))
 """Keys and values. Smaller types only ever cost time on a CPU, so that more of them are not worth the search."""
@@ -39,7 +40,7 @@ def tune(
     Blocks. Its own engines run beside those of others, which disturbs both. Raises ModelUnavailable.
     """
     default = Knobs(threads=threads_of(settings))
-    with Bench(weights, settings, say) as bench:
+    with Bench(weights, settings, default, say) as bench:
         found = search(default, candidates(default), bench.measure, seconds=seconds)
     return Profile(
         host=host_of(weights),
@@ -86,10 +87,11 @@ def _knobs(default: Knobs, setting: dict[str, Any]) -> Knobs:
 class Bench:
     """Measures settings on engines of its own, which end with the block."""
 
-    def __init__(self, weights: Path, settings: Settings, say: Callable[[str], None]) -> None:
-        """Nothing is started yet."""
+    def __init__(self, weights: Path, settings: Settings, default: Knobs, say: Callable[[str], None]) -> None:
+        """Nothing is started yet. ``default`` must start; others are left out where they do not."""
         self._weights = weights
         self._settings = settings
+        self._default = default
         self._say = say
         self._open: OrderedDict[Knobs, tuple[Lone, ExitStack]] = OrderedDict()
         self._turn = 0
@@ -106,7 +108,7 @@ class Bench:
     def measure(self, knobs: Knobs, work: int) -> Cost:
         """Read a prompt and write a plan, an edit and a chat answer, ``work`` times.
 
-        The time of a gate counts as taken.
+        The time of a gate counts as taken. Raises ModelUnavailable for the default that does not start.
         """
         begin = time.monotonic()
         try:
@@ -114,6 +116,8 @@ class Bench:
                 gate.ensure(self._weights, knobs, self._settings)
             engine = self._engine(knobs)
         except (ModelUnavailable, SettingsInvalid) as error:
+            if knobs == self._default:
+                raise
             self._say(f"left out: {error.message}")
             return Cost(wall=inf, cpu=inf, took=time.monotonic() - begin)
         wall, cpu = time.monotonic(), engine.cpu()
@@ -122,7 +126,8 @@ class Bench:
             wall=time.monotonic() - wall,
             cpu=engine.cpu() - cpu,
             took=time.monotonic() - begin,
-            gap=reading * knobs.batch,
+            # The clock on the wall is noisy, and a batch of the default's size stalls nobody longer.
+            gap=reading * knobs.batch if knobs.batch > BATCH else 0.0,
         )
         self._say(f"{describe(knobs)}: {cost.wall:.2f} s, {cost.cpu:.2f} CPU-s for {work}")
         return cost

@@ -26,7 +26,7 @@ WORK = 2
 MARGIN = 0.02
 """Share by which the winner must be better than the default: less is noise."""
 PATIENCE = 0.25
-"""Seconds that a running answer may wait for one batch of another's prompt, unless the default's is longer."""
+"""Seconds that a running answer may wait for one batch of another's prompt, if the default lets it wait less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Cost:
     took: float
     """Seconds that the measurement took in all, the start of an engine included."""
     gap: float = 0.0
-    """Seconds of one batch of a prompt, for which running answers wait."""
+    """Seconds of one batch of a prompt, for which running answers wait, where that is more than the default's."""
 
     @property
     def score(self) -> float:
@@ -94,8 +94,7 @@ def search(default: S, candidates: Sequence[S], measure: Measure[S], *, seconds:
     if room < 1:
         why = f"{seconds:.0f} s are too few: one comparison takes {each + last:.0f} s; the default is kept"
         return Found(default, 1.0, 0, state.spent, why)
-    gap = max(PATIENCE, first.gap)
-    best = _halve(state, list(candidates[:room]), gap, until=seconds - last)
+    best = _halve(state, list(candidates[:room]), until=seconds - last)
     if best is None:
         return Found(default, 1.0, state.tried, state.spent, "no candidate runs; the default is kept")
     ratio, rounds = _by_turns(state, default, best)
@@ -106,7 +105,7 @@ def search(default: S, candidates: Sequence[S], measure: Measure[S], *, seconds:
     return Found(default, 1.0, state.tried, state.spent, why)
 
 
-def _halve(state: _Search[S], left: list[S], gap: float, *, until: float) -> S | None:
+def _halve(state: _Search[S], left: list[S], *, until: float) -> S | None:
     """Return the survivor; where the time ends early, the best of what the last full or half rung measured."""
     work = 1
     best: S | None = None
@@ -117,7 +116,7 @@ def _halve(state: _Search[S], left: list[S], gap: float, *, until: float) -> S |
                 break
             cost = state.take(setting, work)
             state.tried += work == 1
-            if isfinite(cost.score) and cost.gap <= gap:
+            if isfinite(cost.score) and cost.gap <= PATIENCE:
                 scored.append((cost.score, number))
         if not scored:
             return best
@@ -132,12 +131,15 @@ def _halve(state: _Search[S], left: list[S], gap: float, *, until: float) -> S |
 
 def _by_turns(state: _Search[S], default: S, best: S) -> tuple[float, int]:
     ratios: list[float] = []
+    longest = 0.0
     for turn in range(ROUNDS):
-        if state.spent >= state.seconds:
+        begin = state.spent
+        if begin + longest > state.seconds:
             break
         pair = {}
         # Who goes first changes, so that a machine that grows slower favours neither.
         for setting in (default, best) if turn % 2 == 0 else (best, default):
             pair[setting is best] = state.take(setting, WORK)
+        longest = max(longest, state.spent - begin)
         ratios.append(pair[True].score / pair[False].score)
     return (median(ratios), len(ratios)) if ratios else (1.0, 0)

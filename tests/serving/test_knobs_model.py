@@ -1,5 +1,6 @@
 """Knobs on the real engine."""
 
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,13 @@ import anyio
 import pytest
 
 from shuntyard import settings as settings_module
+from shuntyard.cli.door import main
 from shuntyard.errors import ModelUnavailable, SettingsInvalid
 from shuntyard.events import Progress
 from shuntyard.messages import Message, ModelRequest
 from shuntyard.serving import fetch, supervise
-from shuntyard.serving.knobs import gate
-from shuntyard.serving.knobs.knobs import Knobs
+from shuntyard.serving.knobs import gate, profiles
+from shuntyard.serving.knobs.knobs import Knobs, from_settings
 from shuntyard.serving.knobs.lone import lone
 from shuntyard.serving.knobs.speculating import SpeculatingModel
 from shuntyard.serving.knobs.texts import TEXTS
@@ -59,10 +61,7 @@ def test_guessing_changes_no_token_and_saves_passes(weights: Path) -> None:
         assert "draft_n" not in usual["timings"]
 
 
-def test_the_gate_passes_eight_bits_and_smaller_types_hold_more_tokens(weights: Path) -> None:
-    verdict = gate.measure(weights, Knobs(threads=2, kv_keys="q8_0", kv_values="q8_0"), texts=TEXTS[:1], tokens=12)
-    assert verdict.passed and verdict.positions == 12
-    assert verdict.identity.kv == "q8_0/q8_0" and 0 < verdict.drift < 0.1, "it is another type, and nearly the same"
+def test_eight_bits_hold_more_tokens(weights: Path) -> None:
     density = {}
     for kv in ("f16", "q8_0"):
         with lone(weights, Knobs.model_validate({"kv_keys": kv, "kv_values": kv}), context=256) as engine:
@@ -75,11 +74,15 @@ async def test_a_type_is_gated_when_it_is_asked_for_and_its_states_are_its_own(
 ) -> None:
     monkeypatch.setattr(gate, "measure", partial(gate.measure, texts=TEXTS[:1], tokens=6))
     asked = alone.model_copy(update={"engine": EngineSettings(kv_keys="q8_0", kv_values="q8_0")})
+    weights = fetch.ensure(NAME, alone)[0]
     system = Message(role="system", content="You plan. " + "Rule: be brief. " * 56)
     request = ModelRequest(messages=(system, Message(role="user", content="Hello.")), max_tokens=4)
     said: list[Progress] = []
     eight = await LocalSource(asked, emit=lambda event: said.append(event)).open(NAME)
     assert any("comparing" in event.what for event in said), "the gate ran"
+    verdict = gate.known(weights, from_settings(asked), asked)
+    assert verdict is not None and verdict.passed and verdict.identity.kv == "q8_0/q8_0"
+    assert verdict.positions == 6 and 0 < verdict.drift < 0.1, "another type, and nearly the same"
     first = await eight.complete(request)
     monkeypatch.setattr(gate, "AGREEMENT", 2.0)
     with pytest.raises(SettingsInvalid, match="not offered"):
@@ -113,3 +116,15 @@ def test_what_the_engine_refuses_is_told(weights: Path, tmp_path: Path) -> None:
         lone(weights, Knobs(speculation="draft", draft=str(tmp_path / "none.gguf"))),
     ):
         raise AssertionError
+
+
+def test_a_search_without_time_keeps_the_default_and_is_remembered(
+    alone: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHUNTYARD_CACHE", str(alone.cache))
+    assert main(["models", "tune", NAME, "--seconds", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tried"] == 0 and found["ratio"] == 1.0 and "the default is kept" in found["why"]
+    profile = profiles.load(fetch.ensure(NAME, alone)[0], alone, tell=pytest.fail)
+    assert profile is not None and profile.knobs.order() == found["knobs"]
+    assert main(["models", "tune", "all-minilm-l6-v2"]) == 2

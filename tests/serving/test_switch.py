@@ -1,10 +1,16 @@
 from random import Random
 
+import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shuntyard.errors import ModelUnavailable
 from shuntyard.messages import Message, ModelRequest
+from shuntyard.protocols import Model
+from shuntyard.serving import ScriptedModel
+from shuntyard.serving.knobs.speculating import SpeculatingModel
 from shuntyard.serving.knobs.switch import NEEDED, PROBE, Switch, class_of
 from shuntyard.serving.knobs.texts import Kind
 
@@ -96,3 +102,30 @@ def asks(text: str, **more: object) -> ModelRequest:
 )
 def test_the_class_is_what_the_request_says(request_: ModelRequest, kind: Kind) -> None:
     assert class_of(request_) == kind
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("starts", [True, False])
+async def test_calls_at_once_open_one_engine_and_none_fails_when_it_does_not_start(starts: bool) -> None:
+    opened: list[Model] = []
+    switch = Switch()
+    serve(switch, 0.5, 40, kind="chat")
+
+    async def second() -> Model:
+        await anyio.lowlevel.checkpoint()
+        opened.append(ScriptedModel(["guessed"] * 3))
+        if not starts:
+            raise ModelUnavailable("no memory is left; stop something.")
+        return opened[0]
+
+    model = SpeculatingModel(ScriptedModel(["plain"] * 3), second, switch)
+    texts: list[str] = []
+
+    async def ask() -> None:
+        texts.append((await model.complete(asks("Hello."))).text)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(ask)
+    assert len(opened) == 1
+    assert texts == ["guessed" if starts else "plain"] * 3
