@@ -16,7 +16,7 @@ import anyio.to_thread
 from ..errors import ModelUnavailable, UnknownName
 from ..events import Progress
 from ..messages import ModelInfo
-from ..protocols import Emit
+from ..protocols import Emit, Model
 from ..settings import Settings
 from . import fetch, supervise
 from .desk import Desk, Leases
@@ -25,6 +25,8 @@ from .local import LocalModel
 from .registry import MODELS, LocalEntry, find, is_path
 from .schedule.states import StateIdentity, States, fingerprint
 from .supervise import EngineSpec, Running
+from .tokens.engine import TokenEngine, TokenModel
+from .tokens.open import engine_of, info_of
 
 T = TypeVar("T")
 
@@ -39,23 +41,30 @@ class LocalSource:
         """Nothing is read or started."""
         self._settings = settings
         self._emit = emit
+        self._engines: dict[str, TokenEngine] = {}
 
     def infos(self) -> Sequence[ModelInfo]:
         """Registered models that answer requests, and GGUF paths that the settings name; any other opens too."""
         asked = dict.fromkeys(name for name in (self._settings.model, *self._settings.fallback) if is_path(name))
         own = [LocalEntry(name=name, kind="generate", licence="unknown").info for name in asked]
-        return [*(entry.info for entry in MODELS if entry.kind == "generate"), *own]
+        tokens = [info_of(name, model) for name, model in self._settings.models.items() if model.engine]
+        return [*(entry.info for entry in MODELS if entry.kind == "generate"), *own, *tokens]
 
     def installed(self, name: str) -> bool:
         """Tell whether the model's files are there. Raises UnknownName."""
         return fetch.installed(name, self._settings)
 
-    async def open(self, name: str) -> LocalModel:
+    async def open(self, name: str) -> Model:
         """Return the model with its engine warm, fetching and starting what is missing.
 
         Cancelling stops a download (what came is kept); an engine that is being loaded goes on. Raises
         UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable.
         """
+        tokens = self._settings.models.get(name)
+        if tokens is not None and tokens.engine:
+            if name not in self._engines:
+                self._engines[name] = engine_of(name, tokens, self._settings)
+            return TokenModel(info_of(name, tokens), self._engines[name])
         info, connection = await self.connect(name)
         desk = await anyio.to_thread.run_sync(partial(self._desk, connection.spec))
         return LocalModel(info, connection, emit=self._emit, desk=desk, reuse=self._settings.reuse_answers)
