@@ -48,8 +48,7 @@ def _abort(part: dict[str, Any]) -> Iterator[str]:
     for name, label in (("good", "good, stopped wrongly"), ("loops", "loops"), ("salad", "word salad")):
         row = part[name]
         yield (
-            f"  {label}: {row['stopped']} of {row['answers']} stopped, "
-            f"{row['saved']} of {row['tokens']} tokens saved"
+            f"  {label}: {row['stopped']} of {row['answers']} stopped, {row['saved']} of {row['tokens']} tokens saved"
         )
 
 

@@ -69,9 +69,7 @@ class TokenChild:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         large = str(order.large) if order.large is not None else ""
-        self._send(
-            {"model": str(order.model), "large": large, "context": order.context, "threads": order.threads}
-        )
+        self._send({"model": str(order.model), "large": large, "context": order.context, "threads": order.threads})
         event = first.get()
         if "ready" not in event:
             error = self._raised(event)

@@ -22,7 +22,7 @@ from .layout import unavailable
 DEFAULT_LIMIT = 512
 """Tokens of an answer whose request says nothing, as far as the context goes."""
 _READ = {"model", "messages", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "n", "stream"}
-_EMPTY = {"presence_penalty": 0, "frequency_penalty": 0, "stream_options": None, "logit_bias": {}, "echo": False}
+_EMPTY: dict[str, Any] = {"presence_penalty": 0, "frequency_penalty": 0, "stream_options": None, "logit_bias": {}, "echo": False}
 """Fields that change nothing at these values."""
 
 
@@ -129,6 +129,8 @@ class TokenEngine:
 
     async def _ready(self) -> TokenChild:
         if not self._alive():
+            # One that has ended still holds its pipes.
+            await self.close()
             self._child = await anyio.to_thread.run_sync(self._start)
         assert self._child is not None
         return self._child
@@ -226,4 +228,5 @@ def _end(done: dict[str, Any], chat: bool) -> Chunk:
         "total_tokens": done["prompt"] + done["completion"],
         "prompt_tokens_details": {"cached_tokens": done["cached"]},
     }
-    return {"choices": [choice | ({"delta": {}} if chat else {"text": ""})], "usage": usage}
+    last: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+    return {"choices": [choice | last], "usage": usage}

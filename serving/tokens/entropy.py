@@ -56,9 +56,7 @@ class EntropySwitch:
         sizes = small.llama.vocabulary, large.llama.vocabulary
         probe = "def f(x):\n    return {'a': 1} # naïve 数 <|im_end|>"
         if small.llama.tokenize(probe) != large.llama.tokenize(probe):
-            raise UsageError(
-                f"the small and the large model have different vocabularies (sizes {sizes!r}); choose two of one family."
-            )
+            raise UsageError(f"the two models have different vocabularies (sizes {sizes!r}); choose two of one family.")
         self._small = small
         self._large = large
         self._rule = rule

@@ -53,8 +53,9 @@ class Lookahead:
             report.passes += 1
             report.drafted += len(draft.tokens)
             # The walk is over before its first token is given away, since the caller may stop at any.
-            path, row = [], rows[0]
+            path: list[int] = []
             found: list[Step] = []
+            row = rows[0]
             token = sampler(row)
             while (child := draft.child(path[-1] if path else -1, token)) >= 0:
                 found.append(Step(token, row))

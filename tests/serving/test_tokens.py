@@ -92,9 +92,7 @@ def test_a_fitted_floor_keeps_the_good_and_stops_the_lost() -> None:
 
     def stopped(rule: AbortRule, answers: list[list[float]]) -> int:
         watches = [rule.watch() for _ in answers]
-        return sum(
-            any([watch.see(0, log) for log in answer]) for watch, answer in zip(watches, answers, strict=True)
-        )
+        return sum(any(watch.see(0, log) for log in answer) for watch, answer in zip(watches, answers, strict=True))
 
     assert stopped(rule, lost) == 0
     strict = rule.fitted(good)

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from fake_engine import served
 
 from shuntyard import settings as settings_module
 from shuntyard.errors import ContextTooLong, ModelUnavailable, UsageError
@@ -14,7 +15,7 @@ from shuntyard.messages import Message, ModelRequest
 from shuntyard.serving import LocalSource, fetch
 from shuntyard.serving.engines import Call
 from shuntyard.serving.tokens import Order, TokenChild, TokenEngine, TokenModel
-from shuntyard.settings import RemoteModel, Settings, TokenSettings
+from shuntyard.settings import RemoteModel, ServeSettings, Settings, TokenSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.small_model]
 
@@ -92,11 +93,11 @@ def test_two_models_take_turns_and_every_token_is_counted(child: TokenChild) -> 
 
 def test_an_answer_that_goes_round_is_stopped(child: TokenChild) -> None:
     prompt = "one two three four " * 12
-    order = {"do": "generate", "prompt": prompt, "want": {"limit": 80}}
+    order = {"do": "generate", "prompt": prompt, "want": {"limit": 60}}
     free = child.result({**order, "options": {}})
     stopped = child.result({**order, "options": TokenSettings(abort=True).model_dump()})
-    assert free["completion"] == 80
-    assert stopped["finish"] == "abort" and "repeat every 4" in stopped["why"] and stopped["completion"] < 60
+    assert free["completion"] == 60
+    assert stopped["finish"] == "abort" and "repeat every 4" in stopped["why"] and stopped["completion"] < 50
     assert ask(child, STORY, abort=True)["finish"] == "length"
     unsure = ask(child, STORY, 40, abort=True, abort_floor=-0.01)
     assert unsure["finish"] == "abort" and unsure["completion"] == 32 and "below -0.01" in unsure["why"]
@@ -159,6 +160,23 @@ async def test_engine_speaks_in_chunks_and_starts_a_child_that_died_again(
             assert (await model.complete(ModelRequest(messages=(Message(**FACT[0]),), max_tokens=8))).text == text
     finally:
         await engine.close()
+
+
+def test_the_server_offers_it_by_the_settings_name(settings: Settings, child: TokenChild) -> None:
+    near = RemoteModel(model=NAME, engine="tokens", tokens=TokenSettings(context=1024, method="lookahead"))
+    serve = ServeSettings(port=0, models=("near",), drain=2)
+    with served(settings.model_copy(update={"models": {"near": near}, "serve": serve})) as client:
+        asked = {"model": "near", "messages": FACT, "max_tokens": 8, "temperature": 0}
+        answer = client.post("/v1/chat/completions", json=asked).json()
+        assert answer["choices"][0]["message"]["content"] == said(child, FACT, 8)
+        assert answer["usage"]["completion_tokens"] == 8
+        (row,) = [row for row in client.get("/v1/models").json()["data"] if row["id"] == "near"]
+        assert row["context"] == 1024 and row["capabilities"]["tools"] is False
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+        refused = client.post("/v1/chat/completions", json={**asked, "tools": [tool]})
+        assert refused.status_code == 400 and refused.json()["error"]["param"] == "tools"
+        refused = client.post("/v1/chat/completions", json={**asked, "frequency_penalty": 1})
+        assert refused.status_code == 400 and "frequency_penalty" in refused.json()["error"]["message"]
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Any) -> None:
