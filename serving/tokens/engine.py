@@ -19,10 +19,15 @@ from ..engines import Call, Capabilities, Chunk
 from .client import TokenChild
 from .layout import unavailable
 
-DEFAULT_LIMIT = 512
-"""Tokens of an answer whose request says nothing, as far as the context goes."""
-_READ = {"model", "messages", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "n", "stream"}
-_EMPTY: dict[str, Any] = {"presence_penalty": 0, "frequency_penalty": 0, "stream_options": None, "logit_bias": {}, "echo": False}
+_READ = frozenset(("model", "messages", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "stream"))
+_EMPTY: dict[str, Any] = {
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logit_bias": {},
+    "echo": False,
+    "n": 1,
+    "logprobs": False,
+}
 """Fields that change nothing at these values."""
 
 
@@ -202,7 +207,7 @@ def order_of(call: Call, options: TokenSettings) -> dict[str, Any]:
     order: dict[str, Any] = {
         "do": "generate",
         "want": {
-            "limit": body.get("max_tokens") or min(DEFAULT_LIMIT, options.context // 2),
+            "limit": body.get("max_tokens") or 0,
             "temperature": 1.0 if body.get("temperature") is None else body["temperature"],
             "top_p": 1.0 if body.get("top_p") is None else body["top_p"],
             "seed": body.get("seed") or 0,

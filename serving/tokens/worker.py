@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from .lookahead import Lookahead
 from .text import Speech
 
 Event = dict[str, Any]
+DEFAULT_LIMIT = 512
+"""Tokens of an answer whose request says nothing, as far as the context goes."""
 
 
 class Worker:
@@ -62,8 +64,11 @@ class Worker:
 
     def _generate(self, order: dict[str, Any]) -> Iterator[Event]:
         options = TokenSettings.model_validate(order.get("options", {}))
-        want = Want(**order["want"])
         prompt = self._prompt(order)
+        want = Want(**order["want"])
+        if not want.limit:
+            room = max(1, self.llama.load.context - len(prompt))
+            want = replace(want, limit=min(DEFAULT_LIMIT, room))
         rule = None
         if options.abort:
             rule = AbortRule(floor=-math.inf if options.abort_floor is None else options.abort_floor)

@@ -17,6 +17,7 @@ from shuntyard.serving.tokens.abort import AbortRule
 from shuntyard.serving.tokens.decode import Sampler, Want, divergence, entropy
 from shuntyard.serving.tokens.engine import TokenEngine, order_of
 from shuntyard.serving.tokens.entropy import Switch, SwitchRule
+from shuntyard.serving.tokens.extend import Extended, Group
 from shuntyard.serving.tokens.text import Speech
 from shuntyard.serving.tokens.trie import Trie
 from shuntyard.settings import RemoteModel, TokenSettings, load
@@ -134,6 +135,39 @@ def test_speech_says_everything_up_to_the_stop(text: str, stop: str) -> None:
     assert said + speech.rest() == text.partition(stop)[0]
 
 
+class Positions:
+    """A memory of one sequence that only knows where each token is."""
+
+    load = SimpleNamespace(batch=32)
+
+    def __init__(self) -> None:
+        self.at: list[int] = []
+
+    def feed(self, ids: list[int], at: int) -> np.ndarray:
+        assert not self.at or at == max(self.at) + 1
+        self.at.extend(range(at, at + len(ids)))
+        return np.zeros(1, np.float32)
+
+    def shift(self, sequence: int, begin: int, end: int, by: int) -> None:
+        self.at = [place + by if place >= begin and (end < 0 or place < end) else place for place in self.at]
+
+    def divide(self, sequence: int, begin: int, end: int, by: int) -> None:
+        self.at = [place // by if begin <= place < end else place for place in self.at]
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 300), st.sampled_from([1, 2, 4]), st.sampled_from([8, 32, 64]))
+def test_far_tokens_share_positions_and_near_ones_do_not(count: int, group: int, width: int) -> None:
+    memory = Positions()
+    extended = Extended(memory, Group(group, width))
+    extended.read(list(range(count)))
+    done = extended.last - count
+    full = -done // (width - width // group) * width if group > 1 else 0
+    assert memory.at == [index // group if index < full else index + done for index in range(count)]
+    assert group == 1 or count - full < 2 * width
+    assert extended.last == max(memory.at) + 1
+
+
 def test_sampler_keeps_to_the_nucleus_and_to_its_seed() -> None:
     row = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
     drawn = [Sampler(Want(temperature=1, top_p=0.75, seed=seed))(row) for seed in range(200)]
@@ -146,7 +180,7 @@ def test_sampler_keeps_to_the_nucleus_and_to_its_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("tools", [{}]), ("presence_penalty", 0.5), ("grammar", "root ::= x"), ("top_k", 3)]
+    ("field", "value"), [("tools", [{}]), ("presence_penalty", 0.5), ("grammar", "root ::= x"), ("n", 2)]
 )
 def test_a_field_that_is_not_offered_is_named(field: str, value: Any) -> None:
     body = {"messages": [{"role": "user", "content": "hi"}], "presence_penalty": 0, field: value}

@@ -151,6 +151,8 @@ async def test_engine_speaks_in_chunks_and_starts_a_child_that_died_again(
         model = TokenModel((await LocalSource(_near(settings)).open("near")).info, engine)
         again = await model.complete(ModelRequest(messages=(Message(**FACT[0]),), max_tokens=8, stop=(text[4:9],)))
         assert again.text == text.partition(text[4:9])[0] and again.usage.prompt == usage["prompt_tokens"]
+        whole = [chunk async for chunk in engine.stream(Call("/completions", {"prompt": "a, b, c, d," * 90}))]
+        assert 0 < whole[-1]["usage"]["total_tokens"] <= 1024
         with pytest.raises(ContextTooLong, match="do not fit"):
             await model.complete(ModelRequest(messages=(Message(**FACT[0]),), max_tokens=1024))
         # Left early, it answers the next call at once and the same.
