@@ -44,6 +44,14 @@ LONG = tuple(
         "what recursion is",
         "why leaves turn red",
         "what a compiler does",
+        "how a lock of a canal works",
+        "what inflation is",
+        "why ice floats",
+        "how a vaccine works",
+        "what a queue is in programming",
+        "why the moon has phases",
+        "how glass is made",
+        "what an index of a database is for",
     )
 )
 

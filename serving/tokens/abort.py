@@ -29,16 +29,17 @@ class AbortRule:
         """Return a watch for one answer."""
         return AbortWatch(self)
 
-    def fitted(self, good: Sequence[Sequence[float]], *, rate: float = 0.0) -> AbortRule:
-        """Return this rule with the highest floor that stops at most a share ``rate`` of ``good`` answers.
+    def fitted(self, good: Sequence[Sequence[float]], *, rate: float = 0.0, margin: float = 0.5) -> AbortRule:
+        """Return this rule with a floor that stops at most a share ``rate`` of ``good`` answers.
 
-        Each answer is the log-probabilities of its tokens. Answers shorter than the window never stop.
+        Each answer is the log-probabilities of its tokens. Answers shorter than the window never stop. The floor lies
+        ``margin`` nats lower still, since the lowest of a few answers is not the lowest there is.
         """
         lows = sorted(_lowest(item, self.window) for item in good)
         if not lows:
             return self
         # Strictly below the floor stops, so the answer at the floor itself goes on.
-        return replace(self, floor=lows[min(int(rate * len(lows)), len(lows) - 1)])
+        return replace(self, floor=lows[min(int(rate * len(lows)), len(lows) - 1)] - margin)
 
 
 class AbortWatch:

@@ -96,9 +96,10 @@ def test_a_fitted_floor_keeps_the_good_and_stops_the_lost() -> None:
         return sum(any(watch.see(0, log) for log in answer) for watch, answer in zip(watches, answers, strict=True))
 
     assert stopped(rule, lost) == 0
-    strict = rule.fitted(good)
+    strict = rule.fitted(good, margin=0)
     assert stopped(strict, good) == 0 and stopped(strict, lost) == 50
-    assert 0 < stopped(rule.fitted(good, rate=0.1), good) <= 5
+    assert rule.fitted(good).floor == pytest.approx(strict.floor - 0.5)
+    assert 0 < stopped(rule.fitted(good, rate=0.1, margin=0), good) <= 5
 
 
 @settings(max_examples=30)
