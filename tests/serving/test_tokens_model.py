@@ -138,7 +138,7 @@ async def test_engine_speaks_in_chunks_and_starts_a_child_that_died_again(
     settings: Settings, child: TokenChild
 ) -> None:
     path = fetch.ensure(NAME, settings)[0]
-    engine = TokenEngine("near", lambda: TokenChild(Order("near", path, 1024)), TokenSettings(context=1024))
+    engine = TokenEngine("near", lambda: TokenChild(Order("near", path, 256)), TokenSettings(context=256))
     body = {"messages": FACT, "max_tokens": 8, "temperature": 0}
     try:
         chunks = [chunk async for chunk in engine.stream(Call("/chat/completions", body))]
@@ -159,7 +159,7 @@ async def test_engine_speaks_in_chunks_and_starts_a_child_that_died_again(
             await model.complete(ModelRequest(messages=(Message(**FACT[0]),), max_tokens=1024))
         # Left early, it answers the next call at once and the same.
         with anyio.move_on_after(0.05):
-            await model.complete(ModelRequest(messages=(Message(**STORY[0]),), max_tokens=900))
+            await model.complete(ModelRequest(messages=(Message(**STORY[0]),), max_tokens=200))
         with anyio.fail_after(5):
             assert (await model.complete(ModelRequest(messages=(Message(**FACT[0]),), max_tokens=8))).text == text
     finally:
