@@ -57,8 +57,9 @@ class LocalSource:
     async def open(self, name: str) -> Model:
         """Return the model with its engine warm, fetching and starting what is missing.
 
-        Cancelling stops a download (what came is kept); an engine that is being loaded goes on. Raises
-        UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable.
+        Cancelling stops a download (what came is kept); an engine that is being loaded goes on. A model on the
+        token-level engine starts at its first call. Raises UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad,
+        StoreUnwritable.
         """
         tokens = self._settings.models.get(name)
         if tokens is not None and tokens.engine:

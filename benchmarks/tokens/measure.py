@@ -93,10 +93,17 @@ def _lookahead(setup: _Setup) -> dict[str, Any]:
                 key: {
                     **{count: run[count] for count in ("per_pass", "passes", "drafted", "accepted")},
                     "same": run["tokens"] == plain["tokens"],
+                    "tie": _tie(plain, run),
                 }
                 for key, run in runs.items()
             }
     return found
+
+
+def _tie(plain: dict[str, Any], run: dict[str, Any]) -> float:
+    """Return how near the two best tokens were where the answers part; 0 when they do not."""
+    pairs = zip(plain["tokens"], run["tokens"], plain["leads"], run["leads"], strict=False)
+    return next((min(mine, theirs) for one, other, mine, theirs in pairs if one != other), 0.0)
 
 
 def _entropy(setup: _Setup) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def _lookahead(part: dict[str, Any]) -> Iterator[str]:
         words = []
         for key, label in (("first", "first"), ("again", "again")):
             run = runs[key]
-            same = "same tokens" if run["same"] else "OTHER TOKENS"
+            same = "same tokens" if run["same"] else f"OTHER TOKENS from a tie of {run['tie']:.3f} logits on"
             words.append(f"{label} {run['per_pass']:.2f} ({run['accepted']} of {run['drafted']} guesses right, {same})")
         yield f"  {name:6} {'; '.join(words)}"
 

@@ -37,6 +37,12 @@ class Step:
         """Its log-probability at temperature 1."""
         return float(log_softmax(self.row)[self.token])
 
+    @property
+    def lead(self) -> float:
+        """How far the likeliest token's logit is above the next one's; next to nothing is a tie."""
+        second, first = np.partition(self.row, -2)[-2:]
+        return float(first - second)
+
 
 @dataclass(slots=True)
 class Report:

@@ -61,6 +61,7 @@ class TokenEngine:
         self._options = options
         self._child: TokenChild | None = None
         self._turn = anyio.Lock()
+        self._starting = anyio.Lock()
 
     @property
     def name(self) -> str:
@@ -133,12 +134,13 @@ class TokenEngine:
         return await anyio.to_thread.run_sync(partial(child.result, order), abandon_on_cancel=True)
 
     async def _ready(self) -> TokenChild:
-        if not self._alive():
-            # One that has ended still holds its pipes.
-            await self.close()
-            self._child = await anyio.to_thread.run_sync(self._start)
-        assert self._child is not None
-        return self._child
+        async with self._starting:
+            if not self._alive():
+                # One that has ended still holds its pipes.
+                await self.close()
+                self._child = await anyio.to_thread.run_sync(self._start)
+            assert self._child is not None
+            return self._child
 
     def _alive(self) -> bool:
         return self._child is not None and self._child.alive

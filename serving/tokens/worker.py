@@ -14,7 +14,7 @@ from ...settings import TokenSettings
 from .abort import AbortRule
 from .binding import Llama, Load
 from .blend import Blender
-from .decode import Cursor, Method, Plain, Report, Want, divergence, generate
+from .decode import Cursor, Method, Plain, Report, Step, Want, divergence, generate
 from .entropy import EntropySwitch, SwitchRule
 from .extend import Extended, Group
 from .lookahead import Lookahead
@@ -73,11 +73,11 @@ class Worker:
         if options.abort:
             rule = AbortRule(floor=-math.inf if options.abort_floor is None else options.abort_floor)
         report, speech = Report(), Speech(order.get("stop", ()))
-        steps: list[tuple[int, float]] = []
+        steps: list[Step] = []
         begin = time.process_time()
         for step in generate(self._method(options), prompt, want, report, llama=self.llama, rule=rule):
             if order.get("trace"):
-                steps.append((step.token, step.log))
+                steps.append(step)
             text = speech.take(self.llama.piece(step.token))
             if text:
                 yield {"text": text}
@@ -89,7 +89,8 @@ class Worker:
             yield {"text": rest}
         done = {**asdict(report), "per_pass": report.per_pass, "cpu": time.process_time() - begin}
         if order.get("trace"):
-            done |= {"tokens": [token for token, _ in steps], "logs": [log for _, log in steps]}
+            done |= {"tokens": [step.token for step in steps], "logs": [step.log for step in steps]}
+            done["leads"] = [step.lead for step in steps]
         yield {"done": done}
 
     def _method(self, options: TokenSettings) -> Method:
