@@ -13,10 +13,8 @@ def test_the_figures_tell_what_they_are_compared_with() -> None:
         | {"lookahead": {"echo": {"plain": {}, "first": run, "again": {**run, "same": False, "tie": 0.007}}}}
         | {"entropy": {"0.6": row, "large": whole}}
     )
-    assert (
-        "first 2.25 (36 of 90 guesses right, same tokens); again 2.25 (36 of 90 guesses right, OTHER TOKENS from a tie of 0.007 logits on)"
-        in text
-    )
+    assert "first 2.25 (36 of 90 guesses right, same tokens); again 2.25 (" in text
+    assert "OTHER TOKENS from a tie of 0.007 logits on)" in text
     assert "20 of 100 (20%), catch-up 30 (small 9), prompts 50, 6 changes, 0.50 of the large one's tokens, 9 of" in text
 
 
