@@ -21,8 +21,31 @@ from .messages import Frozen
 FILE = "shuntyard.toml"
 
 
+class TokenSettings(Frozen):
+    """How the token-level engine answers; the table ``[models.NAME.tokens]``."""
+
+    method: Literal["plain", "lookahead", "entropy"] = "plain"
+    """One token per pass; several from what was seen before; the large model where the small one is unsure."""
+    large: str = ""
+    """Local model, or GGUF path, that ``entropy`` changes to; of the same vocabulary."""
+    entropy: Annotated[float, Field(ge=0)] = 0.6
+    """Mean entropy in nats above which the large model speaks."""
+    window: Annotated[int, Field(gt=0, le=256)] = 5
+    """Tokens of that mean."""
+    run: Annotated[int, Field(gt=0, le=256)] = 4
+    """Tokens that a model speaks at least."""
+    drafts: Annotated[int, Field(gt=0, le=64)] = 16
+    """Most guesses of ``lookahead`` per pass."""
+    branches: Annotated[int, Field(gt=0, le=15)] = 4
+    abort: bool = False
+    """Stop an answer that goes round in circles; it then ends as if it were too long."""
+    abort_floor: float | None = None
+    """With ``abort``: the mean log-probability of 32 tokens below which an answer is hopeless; None: never."""
+    context: Annotated[int, Field(ge=256, le=131072)] = 4096
+
+
 class RemoteModel(Frozen):
-    """A model behind a URL or a provider."""
+    """A model behind a URL or a provider, or a local one on the token-level engine."""
 
     model: str = ""
     """Its name there; for providers the litellm name, e.g. ``anthropic/claude-sonnet-4-5``."""
@@ -39,6 +62,23 @@ class RemoteModel(Frozen):
     input_price: Decimal | None = None
     """Dollars per million prompt tokens; None takes the provider's list price."""
     output_price: Decimal | None = None
+    engine: Literal["", "tokens"] = ""
+    """``tokens``: ``model`` is a local model, run by the token-level engine."""
+    tokens: TokenSettings = TokenSettings()
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> RemoteModel:
+        if not self.engine:
+            if "tokens" in self.model_fields_set:
+                raise ValueError("the table 'tokens' needs engine = 'tokens'")
+            return self
+        if not self.model:
+            raise ValueError("engine = 'tokens' needs 'model', the name of a local model or a GGUF path")
+        if self.url or self.through or self.key_env:
+            raise ValueError("engine = 'tokens' runs on this machine; leave out 'url', 'through' and 'key_env'")
+        if (self.tokens.method == "entropy") != bool(self.tokens.large):
+            raise ValueError("method 'entropy' and 'large' go together")
+        return self
 
 
 class RuleSettings(Frozen):

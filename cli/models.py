@@ -217,6 +217,8 @@ def _row(item: Listed) -> Row:
 
 
 def _remote(name: str, model: RemoteModel) -> Row:
+    if model.engine:
+        return Row(name, "generate", model.tier, 0, True, f"{model.model} token by token ({model.tokens.method})")
     return Row(name, "remote", model.tier, 0, True, model.url or f"{model.model} through litellm")
 
 

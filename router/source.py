@@ -21,10 +21,10 @@ class RemoteSource:
 
     def __init__(self, settings: Settings) -> None:
         """Keep the settings."""
-        self._models = settings.models
+        self._models = {name: model for name, model in settings.models.items() if not model.engine}
 
     def infos(self) -> Sequence[ModelInfo]:
-        """One per ``[models.NAME]``, in the file's order."""
+        """One per ``[models.NAME]`` that runs elsewhere, in the file's order."""
         return [_info(name, model) for name, model in self._models.items()]
 
     async def open(self, name: str) -> Model:

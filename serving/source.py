@@ -36,6 +36,8 @@ from .registry import MODELS, LocalEntry, find, is_path
 from .schedule.dispatch import Order
 from .schedule.states import StateIdentity, States, fingerprint
 from .supervise import EngineSpec, Running
+from .tokens.engine import TokenEngine, TokenModel
+from .tokens.open import engine_of, info_of
 
 T = TypeVar("T")
 
@@ -50,12 +52,14 @@ class LocalSource:
         """Nothing is read or started."""
         self._settings = settings
         self._emit = emit
+        self._engines: dict[str, TokenEngine] = {}
 
     def infos(self) -> Sequence[ModelInfo]:
         """Registered models that answer requests, and GGUF paths that the settings name; any other opens too."""
         asked = dict.fromkeys(name for name in (self._settings.model, *self._settings.fallback) if is_path(name))
         own = [LocalEntry(name=name, kind="generate", licence="unknown").info for name in asked]
-        return [*(entry.info for entry in MODELS if entry.kind == "generate"), *own]
+        tokens = [info_of(name, model) for name, model in self._settings.models.items() if model.engine]
+        return [*(entry.info for entry in MODELS if entry.kind == "generate"), *own, *tokens]
 
     def installed(self, name: str) -> bool:
         """Tell whether the model's files are there. Raises UnknownName."""
@@ -64,9 +68,15 @@ class LocalSource:
     async def open(self, name: str) -> Model:
         """Return the model with its engine warm, fetching and starting what is missing.
 
-        Cancelling stops a download (what came is kept); an engine that is being loaded goes on. Raises
-        UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad, StoreUnwritable, SettingsInvalid.
+        Cancelling stops a download (what came is kept); an engine that is being loaded goes on. A model on the
+        token-level engine starts at its first call. Raises UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad,
+        StoreUnwritable, SettingsInvalid.
         """
+        tokens = self._settings.models.get(name)
+        if tokens is not None and tokens.engine:
+            if name not in self._engines:
+                self._engines[name] = engine_of(name, tokens, self._settings)
+            return TokenModel(info_of(name, tokens), self._engines[name])
         info, connection = await self.connect(name)
         if self._settings.fleet.instances > 1:
             return await self._fleet(info, connection)

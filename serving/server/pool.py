@@ -22,6 +22,7 @@ from ..joined import DeskEngine
 from ..registry import MODELS, LocalEntry, find
 from ..source import LocalSource
 from ..supervise import Running
+from ..tokens.open import engine_of, info_of
 from ..upstream import Address, HttpEngine, url_engine
 from .answers import ModelRow
 
@@ -68,7 +69,8 @@ class Pool:
 
     def names(self) -> list[str]:
         """Every model that is offered."""
-        remote = [name for name, model in self._settings.models.items() if model.url and not model.key_env]
+        models = self._settings.models.items()
+        remote = [name for name, model in models if model.engine or (model.url and not model.key_env)]
         local = [entry.name for entry in MODELS if entry.kind == "generate"]
         return list(self._settings.serve.models) or [*local, *remote]
 
@@ -137,7 +139,9 @@ class Pool:
             if name in self._residents:
                 return self._residents[name]
             remote = self._settings.models.get(name)
-            if remote is not None:
+            if remote is not None and remote.engine:
+                loaded = Resident(engine_of(name, remote, self._settings))
+            elif remote is not None:
                 loaded = Resident(await url_engine(name, remote))
             else:
                 loaded = await self._load_local(name)
@@ -210,10 +214,14 @@ class Pool:
 
     def _row(self, name: str) -> ModelRow:
         entry, loaded = self._entry(name), self._residents.get(name)
+        remote = self._settings.models.get(name)
+        context = remote.context if remote is not None else find(name).context
+        if remote is not None and remote.engine:
+            context = info_of(name, remote).context
         return ModelRow(
             id=name,
             owned_by="shuntyard" if entry is not None else "remote",
-            context=entry.context if entry is not None else self._settings.models[name].context,
+            context=context,
             resident=loaded is not None,
             installed=self._installed(name),
             capabilities=loaded.engine.capabilities if loaded is not None else None,

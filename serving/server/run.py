@@ -12,6 +12,7 @@ import uvicorn
 from ...errors import ModelUnavailable, SettingsInvalid, UnknownName
 from ...settings import Settings
 from ..registry import find
+from ..tokens.open import info_of
 from .app import build
 from .door import is_loopback
 from .generation import Job
@@ -47,6 +48,8 @@ def check_names(settings: Settings) -> list[str]:
         if remote is None:
             if find(name).kind != "generate":
                 raise UnknownName("model that answers", name, names)
+        elif remote.engine:
+            info_of(name, remote)
         elif not remote.url:
             raise SettingsInvalid(f"model {name!r} has no url, and only models with one are served; leave it out.")
     return sorted(names, key=lambda name: name != pool.default())
