@@ -56,7 +56,8 @@ def call_of(place: Place | None, prompt: Prompt) -> Call:
     """Return the call that waits in the queue; one without a place is an application by itself."""
     if place is None or not place.run:
         priority = place.priority if place is not None else 0.0
-        return Call(app=uuid.uuid4().hex, arrived=time.time(), priority=priority, tokens=prompt.mark)
+        app = uuid.uuid4().hex
+        return Call(app=app, arrived=time.time(), priority=priority, tokens=prompt.mark, alone=True)
     return Call(
         app=place.run,
         arrived=place.arrived or time.time(),

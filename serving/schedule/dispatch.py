@@ -32,6 +32,8 @@ class Call:
     """What of the application's critical path is still to come from this call on; more goes first within it."""
     follows: bool = False
     """The application asks again as soon as this call has ended."""
+    alone: bool = False
+    """The call is its whole application, which need not be remembered."""
     tokens: bytes = b""
     """The prompt (``warmth.packed``)."""
 

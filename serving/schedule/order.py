@@ -65,7 +65,9 @@ class ApplicationFirst:
 
     def served(self, call: Call, seconds: float) -> None:
         """Add to what the application has had."""
-        if call.app in self._apps:
+        if call.alone:
+            self._apps.pop(call.app, None)
+        elif call.app in self._apps:
             self._apps[call.app].served += seconds
 
     def _place(self, name: str, call: Call) -> tuple[float, float, float]:
