@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import UnknownName
 from ...serving.fetch import ensure
-from ...serving.supervise import threads_of
+from ...serving.knobs.knobs import threads_of
 from ...serving.tokens import Order, TokenChild
 from ...serving.tokens.abort import AbortRule
 from ...settings import TokenSettings, load

@@ -78,8 +78,8 @@ class TokenEngine:
         """The child's process; 0 before the first call."""
         return self._child.pid if self._child is not None else 0
 
-    async def stream(self, call: Call) -> AsyncGenerator[Chunk, None]:
-        """Yield the chunks of ``call``; closing the generator stops before the next pass of the model."""
+    async def stream(self, call: Call) -> AsyncGenerator[Sequence[Chunk], None]:
+        """Yield the chunks of ``call``, one at a time; closing the generator stops before the next pass of the model."""
         order = order_of(call, self._options)
         head = {"id": uuid.uuid4().hex, "created": int(time.time()), "model": self._name}
         chat = call.path == "/chat/completions"
@@ -91,7 +91,8 @@ class TokenEngine:
                     async with aclosing(self._events(order)) as events:
                         async for event in events:
                             begun = True
-                            yield head | (_delta(event["text"], chat) if "text" in event else _end(event["done"], chat))
+                            said = _delta(event["text"], chat) if "text" in event else _end(event["done"], chat)
+                            yield [Chunk.of(head | said)]
                     return
                 except ModelUnavailable:
                     if begun or last or self._alive():
@@ -172,9 +173,9 @@ class TokenModel:
         texts: list[str] = []
         usage, finish = Usage(), "stop"
         async with aclosing(self._engine.stream(Call("/chat/completions", body))) as stream:
-            async for chunk in stream:
+            async for (chunk,) in stream:
                 first = first or time.monotonic() - begin
-                choice = chunk["choices"][0]
+                choice = chunk.value["choices"][0]
                 text = choice["delta"].get("content", "")
                 if text:
                     texts.append(text)
@@ -182,7 +183,7 @@ class TokenModel:
                         on_text(text)
                 if choice["finish_reason"]:
                     finish = choice["finish_reason"]
-                    told = chunk["usage"]
+                    told = chunk.value["usage"]
                     cached = told["prompt_tokens_details"]["cached_tokens"]
                     usage = Usage(prompt=told["prompt_tokens"], cached=cached, completion=told["completion_tokens"])
         return Completion(
@@ -221,12 +222,12 @@ def order_of(call: Call, options: TokenSettings) -> dict[str, Any]:
     return order | {kind: body[kind]}
 
 
-def _delta(text: str, chat: bool) -> Chunk:
+def _delta(text: str, chat: bool) -> dict[str, Any]:
     choice: dict[str, Any] = {"index": 0, "finish_reason": None, "logprobs": None}
     return {"choices": [choice | ({"delta": {"content": text}} if chat else {"text": text})]}
 
 
-def _end(done: dict[str, Any], chat: bool) -> Chunk:
+def _end(done: dict[str, Any], chat: bool) -> dict[str, Any]:
     reason = "stop" if done["finish"] == "stop" else "length"
     choice: dict[str, Any] = {"index": 0, "finish_reason": reason, "logprobs": None}
     usage = {

@@ -7,8 +7,8 @@ from functools import partial
 from ...messages import ModelInfo
 from ...settings import RemoteModel, Settings
 from .. import fetch
+from ..knobs.knobs import threads_of
 from ..registry import find
-from ..supervise import threads_of
 from .client import Order, TokenChild
 from .engine import TokenEngine
 

@@ -141,7 +141,7 @@ async def test_engine_speaks_in_chunks_and_starts_a_child_that_died_again(
     engine = TokenEngine("near", lambda: TokenChild(Order("near", path, 256)), TokenSettings(context=256))
     body = {"messages": FACT, "max_tokens": 8, "temperature": 0}
     try:
-        chunks = [chunk async for chunk in engine.stream(Call("/chat/completions", body))]
+        chunks = [chunk.value async for (chunk,) in engine.stream(Call("/chat/completions", body))]
         text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
         assert text == said(child, FACT, 8) and len(chunks) > 4
         usage = chunks[-1]["usage"]
@@ -153,7 +153,7 @@ async def test_engine_speaks_in_chunks_and_starts_a_child_that_died_again(
         assert again.text == text.partition(text[4:9])[0] and again.usage.prompt == usage["prompt_tokens"]
         # Without max_tokens an answer gets the room that there is.
         unsaid = {"messages": FACT, "temperature": 0, "stop": ","}
-        brief = [chunk async for chunk in engine.stream(Call("/chat/completions", unsaid))]
+        brief = [chunk.value async for (chunk,) in engine.stream(Call("/chat/completions", unsaid))]
         assert 0 < brief[-1]["usage"]["total_tokens"] <= 256
         with pytest.raises(ContextTooLong, match="do not fit"):
             await model.complete(ModelRequest(messages=(Message(**FACT[0]),), max_tokens=1024))
