@@ -21,8 +21,6 @@ ROUNDS = 5
 """Of the last comparison at most, each of which measures the winner and the default one after the other."""
 LEAST = 3
 """Rounds for which time is kept; with fewer the default stays."""
-WORK = 2
-"""Units of work in each measurement of a round."""
 MARGIN = 0.02
 """Share by which the winner must be better than the default: less is noise."""
 PATIENCE = 0.25
@@ -88,7 +86,7 @@ def search(default: S, candidates: Sequence[S], measure: Measure[S], *, seconds:
     first = state.take(default, 1)
     if not isfinite(first.score):
         raise ValueError("the default does not run")
-    last = 2 * LEAST * WORK * first.wall
+    last = 2 * LEAST * first.wall
     each = (2 - 2.0 ** (1 - RUNGS)) * max(0.0, first.took - first.wall) + RUNGS * first.wall
     room = int((seconds - state.spent - last) / max(each, 1e-9))
     if room < 1:
@@ -139,7 +137,7 @@ def _by_turns(state: _Search[S], default: S, best: S) -> tuple[float, int]:
         pair = {}
         # Who goes first changes, so that a machine that grows slower favours neither.
         for setting in (default, best) if turn % 2 == 0 else (best, default):
-            pair[setting is best] = state.take(setting, WORK)
+            pair[setting is best] = state.take(setting, 1)
         longest = max(longest, state.spent - begin)
         ratios.append(pair[True].score / pair[False].score)
     return (median(ratios), len(ratios)) if ratios else (1.0, 0)
