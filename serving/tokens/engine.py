@@ -79,7 +79,7 @@ class TokenEngine:
         return self._child.pid if self._child is not None else 0
 
     async def stream(self, call: Call) -> AsyncGenerator[Sequence[Chunk], None]:
-        """Yield the chunks of ``call``, one at a time; closing the generator stops before the next pass of the model."""
+        """Yield the chunks of ``call`` one by one; closing the generator stops before the next pass of the model."""
         order = order_of(call, self._options)
         head = {"id": uuid.uuid4().hex, "created": int(time.time()), "model": self._name}
         chat = call.path == "/chat/completions"
