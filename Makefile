@@ -10,7 +10,7 @@ SOURCE ?= wheels
 MARKS ?=
 ARGS ?=
 TIMES ?= 5
-WORKERS ?= 1
+WORKERS ?= 2
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -81,7 +81,7 @@ SPREAD = $(if $(filter-out 1,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-load
 
 # A fresh .venv gets it with the first installation.
 test: EXTRAS := engine,serve,dev,ray
-test: lint models $(RAY) ## Everything that CI checks; MARKS='not model' leaves out the slow part, WORKERS=2 spreads it
+test: lint models $(RAY) ## Everything that CI checks; MARKS='not model' leaves out the slow part, WORKERS=1 does not spread it
 	$(BIN)/python -m pytest -c tests/pytest.ini $(SPREAD) $(if $(MARKS),-m '$(MARKS)') $(ARGS)
 
 search: setup ## Repeat the property tests with new examples; TIMES=20 for longer
