@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 import subprocess
@@ -93,6 +94,17 @@ def name_of(build: str = "") -> str:
     except PackageNotFoundError:
         name = "xllamacpp (not installed)"
     return f"{name}, own build {_mark(Path(build))}" if build else name
+
+
+def cpu_name() -> str:
+    """Return the processor's name and a hash of what it can do."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}".strip()
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    able = hashlib.sha256(found.get("flags", found.get("Features", "")).encode()).hexdigest()[:8]
+    return f"{found.get('model name', platform.machine())} {able}"
 
 
 def usable(build: Path, model: Path, folder: Path, *, threads: int, tell: Callable[[str], None]) -> str:

@@ -180,8 +180,8 @@ class LocalSource:
             identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=spec.knobs.kv)
             states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
         desk = Desk(states=states, leases=Leases(folder, spec.key), order=order, piece=spec.knobs.batch)
-        if spec.knobs.speculation == "off":
-            # What a guessed token costs is not what the constants say.
+        if spec.knobs.speculation == "off" and not spec.build:
+            # The constants are the package's engine's, and they know no guesses.
             setup = setup_of(spec.context, spec.knobs)
             desk.watch = Watch(PaceStore.of(self._settings, setup), spec.model, setup)
         return desk

@@ -18,11 +18,11 @@ from pydantic import ValidationError
 from ...errors import SettingsInvalid
 from ...messages import Frozen
 from ...settings import Settings, cache
+from ..kernels import name_of
 from ..part import writing
 from ..schedule.states import StateIdentity, fingerprint
 from .knobs import Knobs
 from .lone import Lone, lone
-from .profiles import engine_version
 from .texts import TEXTS, Text
 
 AGREEMENT = 0.95
@@ -119,7 +119,7 @@ def measure(
     """Compare the types of ``knobs`` with f16 on ``weights``; blocks, and runs two engines. Raises ModelUnavailable."""
     plain = Knobs(threads=knobs.threads)
     tried = plain.model_copy(update={"kv_keys": knobs.kv_keys, "kv_values": knobs.kv_values})
-    identity = StateIdentity(model=fingerprint(weights), engine=engine_version(), kv=tried.kv)
+    identity = StateIdentity(model=fingerprint(weights), engine=name_of(), kv=tried.kv)
     compared: list[Compared] = []
     with lone(weights, plain) as reference, lone(weights, tried) as candidate:
         for number, text in enumerate(texts):
@@ -161,7 +161,7 @@ def ensure(
 def known(weights: Path, knobs: Knobs, settings: Settings) -> Verdict | None:
     """Return the verdict of an earlier time on this file, engine and these types."""
     types = Knobs(kv_keys=knobs.kv_keys, kv_values=knobs.kv_values).kv
-    identity = StateIdentity(model=fingerprint(weights), engine=engine_version(), kv=types)
+    identity = StateIdentity(model=fingerprint(weights), engine=name_of(), kv=types)
     try:
         found = Verdict.model_validate_json(_path(_folder(settings), identity).read_text(encoding="utf-8"))
     except (OSError, ValidationError):

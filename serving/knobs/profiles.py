@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ...messages import Frozen
 from ...settings import Settings, cache
+from ..kernels import cpu_name, name_of
 from ..part import writing
 from ..schedule.states import fingerprint
 from .knobs import Knobs, cores, from_settings
@@ -46,14 +45,9 @@ class Profile(Frozen):
     """What was decided, in words."""
 
 
-def engine_version() -> str:
-    """Return name and version of the engine."""
-    return f"xllamacpp {version('xllamacpp')}"
-
-
 def host_of(weights: Path) -> Host:
     """Return what a profile for ``weights`` would hold for, here and now."""
-    return Host(model=fingerprint(weights), engine=engine_version(), cpu=_cpu(), cores=cores())
+    return Host(model=fingerprint(weights), engine=name_of(), cpu=cpu_name(), cores=cores())
 
 
 def save(profile: Profile, weights: Path, settings: Settings) -> Path:
@@ -98,13 +92,3 @@ def chosen(weights: Path, settings: Settings, *, draft: Path | None, tell: Calla
 def _path(weights: Path, settings: Settings) -> Path:
     name = hashlib.sha256(str(weights.resolve()).encode()).hexdigest()[:16]
     return cache(settings) / "knobs" / f"profile-{name}.json"
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}".strip()
-    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    able = hashlib.sha256(found.get("flags", found.get("Features", "")).encode()).hexdigest()[:8]
-    return f"{found.get('model name', platform.machine())} {able}"

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...messages import Frozen
 from ...settings import Settings
+from ..kernels import cpu_name, name_of
 from ..knobs.knobs import threads_of
 from ..part import writing
 from ..supervise import engines_folder
@@ -47,15 +46,11 @@ class Host(Frozen):
 
 def host_of(settings: Settings, setup: Setup) -> Host:
     """Return this machine with the engine that ``settings`` start."""
-    try:
-        engine = f"xllamacpp {version('xllamacpp')}"
-    except PackageNotFoundError:
-        engine = "none"
     return Host(
-        cpu=_cpu(),
+        cpu=cpu_name(),
         cores=os.cpu_count() or 1,
         threads=setup.threads or threads_of(settings),
-        engine=engine,
+        engine=name_of(),
         batch=setup.batch,
         kv_type=setup.kv_type,
     )
@@ -102,14 +97,3 @@ class PaceStore:
             with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False, encoding="utf-8") as stream:
                 json.dump(body, stream)
             os.replace(stream.name, self._path)
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    found = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-    cells = {key.strip(): value.strip() for key, value in found.items()}
-    flags = cells.get("flags", cells.get("Features", ""))
-    return f"{cells.get('model name', platform.machine())} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"

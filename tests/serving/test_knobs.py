@@ -6,7 +6,7 @@ import pytest
 
 from shuntyard import settings as settings_module
 from shuntyard.errors import SettingsInvalid
-from shuntyard.serving.knobs import profiles
+from shuntyard.serving.kernels import name_of
 from shuntyard.serving.knobs.gate import Compared, Verdict, ensure, judge
 from shuntyard.serving.knobs.knobs import Knobs, from_settings
 from shuntyard.serving.knobs.profiles import Profile, chosen, host_of, save
@@ -116,7 +116,7 @@ def test_a_token_that_is_not_among_the_likeliest_counts_as_the_last_of_them() ->
 
 def test_a_refused_type_is_told_with_its_figures_and_not_measured_again(weights: Path, settings: Settings) -> None:
     knobs = Knobs(kv_keys="q4_0", kv_values="q4_0")
-    identity = StateIdentity(model=host_of(weights).model, engine=profiles.engine_version(), kv=knobs.kv)
+    identity = StateIdentity(model=host_of(weights).model, engine=name_of(), kv=knobs.kv)
     bad = Verdict(identity=identity, positions=100, agreement=0.4, drift=2.0, nonsense=3, answers=8)
     folder = tmp_cache(settings)
     from shuntyard.serving.knobs import gate
