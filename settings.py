@@ -77,7 +77,7 @@ class RemoteModel(Frozen):
         if self.url or self.through or self.key_env:
             raise ValueError("engine = 'tokens' runs on this machine; leave out 'url', 'through' and 'key_env'")
         if (self.tokens.method == "entropy") != bool(self.tokens.large):
-            raise ValueError("method 'entropy' and 'large' go together")
+            raise ValueError("method 'entropy' and 'large' go together; give both or none")
         return self
 
 
@@ -310,7 +310,12 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
             parts.append(f"{origin.get(key, FILE)}: unknown key {where!r}; {mend}")
         else:
             given = f"{where} = {item['input']!r}: " if where else ""
-            parts.append(f"{origin.get(key, FILE)}: {given}{item['msg']}; correct it.")
+            if item["type"] == "value_error":
+                # Our own words, which end with the mend.
+                said = f"{item['ctx']['error']}."
+            else:
+                said = f"{item['msg']}; correct it."
+            parts.append(f"{origin.get(key, FILE)}: {given}{said}")
     return " ".join(parts)
 
 
