@@ -29,8 +29,7 @@ def test_it_shows_what_the_engine_uses_and_what_it_leaves(call: Call) -> None:
     ],
 )
 def test_wrong_values_are_usage_errors(call: Call, folder: Path, toml: str, words: tuple[str, ...]) -> None:
-
     (folder / "shuntyard.toml").write_text(toml, encoding="utf-8")
     refused = call("models", "list")
     assert refused.code == 2
-    assert all(word in refused.err for word in (*words, "correct it"))
+    assert all(word in refused.err for word in words)

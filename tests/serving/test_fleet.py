@@ -266,7 +266,7 @@ def test_instances_that_cannot_read_each_other_are_refused(tmp_path: Path, other
     ],
 )
 def test_wrong_settings_name_the_field_and_the_value(table: dict[str, object], words: str) -> None:
-    with pytest.raises(SettingsInvalid, match="correct it") as wrong:
+    with pytest.raises(SettingsInvalid) as wrong:
         settings_module.load({"fleet": table})
     assert words in str(wrong.value)
     assert wrong.value.exit_code == 2

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_engine import FakeEngine, events, running, served
+from fake_engine import FakeEngine, events, running, served, until
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "fake", "messages": [{"role": "user", "content": "Say hello to all."}]}
@@ -246,9 +246,10 @@ def test_models_health_metrics_and_document(client: httpx.Client) -> None:
     shown = client.get("/v1/models/fake").json()
     assert shown["resident"] is True and shown["capabilities"]["grammar"] is True
     assert client.get("/v1/models/none").status_code == 404
+    # A request is counted when it is over, a moment after its answer has gone out.
+    until(lambda: 'shuntyard_requests_total{endpoint="chat",status="200"} 1.0' in client.get("/metrics").text)
     assert client.get("/health").json() == {"status": "ok", "running": 0, "queued": 0, "resident": ["fake"]}
     text = client.get("/metrics").text
-    assert 'shuntyard_requests_total{endpoint="chat",status="200"} 1.0' in text
     assert 'shuntyard_tokens_total{kind="completion",model="fake"} 3.0' in text
     document = client.get("/openapi.json").json()
     assert {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"} <= set(document["paths"])

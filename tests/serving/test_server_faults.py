@@ -47,7 +47,7 @@ def test_a_client_that_leaves_stops_the_generation(client: httpx.Client, engine:
         client.post(CHAT, json=HELLO, timeout=0.3)
     assert engine.left.wait(3.0)
     until(lambda: client.get("/health").json()["running"] == 0)
-    assert 'status="499"' in client.get("/metrics").text
+    until(lambda: 'status="499"' in client.get("/metrics").text)
 
 
 def test_a_client_that_leaves_while_the_prompt_is_read(client: httpx.Client, engine: FakeEngine) -> None:

@@ -51,8 +51,9 @@ def test_a_chain_runs_in_one_round_trip(client: httpx.Client, engine: FakeEngine
     assert [row["output"] for row in answer["steps"]] == ["summary", "draft"]
     parts = [row["usage"]["total_tokens"] for row in answer["steps"]]
     assert answer["usage"]["total_tokens"] == sum(parts) == 3 + 2 + 4 + 2
+    # A request is counted when it is over, a moment after its answer has gone out.
+    until(lambda: 'shuntyard_requests_total{endpoint="programs",status="200"} 1.0' in client.get("/metrics").text)
     text = client.get("/metrics").text
-    assert 'shuntyard_requests_total{endpoint="programs",status="200"} 1.0' in text
     assert 'shuntyard_tokens_total{kind="completion",model="fake"} 4.0' in text
 
 
