@@ -22,7 +22,6 @@ import httpx
 from ..errors import StateRefused
 from ..messages import Completion
 from .engine import BATCH, SLOTS
-from .predict.watch import Watch
 from .prompt import Prompt
 from .schedule.dispatch import GRACE, RETRY, Call, Order
 from .schedule.once import Once
@@ -33,6 +32,8 @@ from .supervise import Running
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+
+    from .predict.watch import Watch
 
 ANSWERS = 8 << 20
 """Bytes of answers that are kept for equal calls."""

@@ -21,8 +21,6 @@ from ..messages import Completion, Message, ModelInfo, ModelRequest
 from ..protocols import Emit
 from .answer import Answer
 from .desk import Desk
-from .long.cut import joined
-from .long.read import read_long
 from .native import PUT_OFF, Reader, client_of, generate, gone, read
 from .prompt import Prompt, call_of, key_of, prefix_of
 from .schedule.dispatch import Call
@@ -86,6 +84,8 @@ class LocalModel:
         if prompt.count + request.max_tokens > self._info.context:
             long = request.long or self._long
             if long and long != "no":
+                from .long.read import read_long
+
                 return await read_long(self, request.model_copy(update={"long": long}), on_text=on_text)
             raise ContextTooLong(
                 f"the prompt of {prompt.count} tokens and max_tokens={request.max_tokens} do not fit the context of "
@@ -115,6 +115,8 @@ class LocalModel:
 
     async def pieces(self, text: str) -> list[str]:
         """Return ``text`` as the texts of its tokens; tokens that are parts of one character come together."""
+        from .long.cut import joined
+
         engine = await self._connect(False)
         async with client_of(engine) as client:
             asked = {"content": text, "with_pieces": True}

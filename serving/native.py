@@ -6,18 +6,20 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from ..errors import ContextTooLong, ModelUnavailable, UsageError
 from .answer import Answer
 from .desk import Desk
-from .predict.watch import Watch
 from .prompt import Prompt
 from .schedule.dispatch import Call
 from .schedule.warmth import WIDTH, unpacked
 from .supervise import Running
+
+if TYPE_CHECKING:
+    from .predict.watch import Watch
 
 PUT_OFF = 8
 """How often a call gives its slot up, between two pieces, to one of an application that goes before its own."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -21,13 +21,8 @@ from ..protocols import Emit, Model
 from ..settings import Settings
 from . import fetch, kernels, supervise
 from .desk import Desk, Leases
-from .engine import SLOTS
-from .fleet.fleet import Fleet, Options
-from .fleet.member import Member
-from .fleet.policy import UrgentFirst
-from .knobs import gate, profiles
+from .knobs import profiles
 from .knobs.knobs import Knobs, threads_of
-from .knobs.speculating import Heard, SpeculatingModel, hear, kept
 from .local import LocalModel
 from .predict.host import PaceStore
 from .predict.watch import Watch
@@ -36,8 +31,11 @@ from .registry import MODELS, LocalEntry, find, is_path
 from .schedule.dispatch import Order
 from .schedule.states import StateIdentity, States, fingerprint
 from .supervise import EngineSpec, Running
-from .tokens.engine import TokenEngine, TokenModel
-from .tokens.open import engine_of, info_of
+
+if TYPE_CHECKING:
+    from .fleet.fleet import Fleet
+    from .knobs.speculating import Heard
+    from .tokens.engine import TokenEngine
 
 T = TypeVar("T")
 
@@ -58,7 +56,11 @@ class LocalSource:
         """Registered models that answer requests, and GGUF paths that the settings name; any other opens too."""
         asked = dict.fromkeys(name for name in (self._settings.model, *self._settings.fallback) if is_path(name))
         own = [LocalEntry(name=name, kind="generate", licence="unknown").info for name in asked]
-        tokens = [info_of(name, model) for name, model in self._settings.models.items() if model.engine]
+        tokens: list[ModelInfo] = []
+        if any(model.engine for model in self._settings.models.values()):
+            from .tokens.open import info_of
+
+            tokens = [info_of(name, model) for name, model in self._settings.models.items() if model.engine]
         return [*(entry.info for entry in MODELS if entry.kind == "generate"), *own, *tokens]
 
     def installed(self, name: str) -> bool:
@@ -74,6 +76,9 @@ class LocalSource:
         """
         tokens = self._settings.models.get(name)
         if tokens is not None and tokens.engine:
+            from .tokens.engine import TokenModel
+            from .tokens.open import engine_of, info_of
+
             if name not in self._engines:
                 self._engines[name] = engine_of(name, tokens, self._settings)
             return TokenModel(info_of(name, tokens), self._engines[name])
@@ -82,6 +87,8 @@ class LocalSource:
             return await self._fleet(info, connection)
         if self._settings.engine.speculation != "auto":
             return await self._on(info, connection)
+        from .knobs.speculating import SpeculatingModel, hear, kept
+
         spec = connection.spec
         switch, keep = await anyio.to_thread.run_sync(partial(kept, spec.model, self._settings))
 
@@ -93,11 +100,13 @@ class LocalSource:
         return SpeculatingModel(plain, guessing, switch)
 
     async def _on(self, info: ModelInfo, connection: Connection, heard: Heard | None = None) -> LocalModel:
+        desk = await self.desk(connection)
+        desk.watch = self._watch(connection.spec)
         return LocalModel(
             info,
             connection,
             emit=self._emit,
-            desk=await self.desk(connection),
+            desk=desk,
             reuse=self._settings.reuse_answers,
             heard=heard,
             long=self._settings.long_inputs,
@@ -144,12 +153,19 @@ class LocalSource:
         choose = partial(profiles.chosen, weights, self._settings, draft=draft, tell=self._tell)
         knobs = await anyio.to_thread.run_sync(choose)
         if knobs.small:
+            from .knobs import gate
+
             what = f"comparing {name} with KV types {knobs.kv} and f16"
             await self._patiently(partial(gate.ensure, weights, knobs, self._settings), what)
         return knobs
 
     async def _fleet(self, info: ModelInfo, first: Connection) -> Fleet:
         """Return the model behind several engines, all of them started."""
+        from .engine import SLOTS
+        from .fleet.fleet import Fleet, Options
+        from .fleet.member import Member
+        from .fleet.policy import UrgentFirst
+
         settings = self._settings.fleet
         members = []
         for instance in range(settings.instances):
@@ -179,12 +195,15 @@ class LocalSource:
             engine = kernels.name_of(spec.build)
             identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=spec.knobs.kv)
             states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
-        desk = Desk(states=states, leases=Leases(folder, spec.key), order=order, piece=spec.knobs.batch)
-        if spec.knobs.speculation == "off" and not spec.build:
+        return Desk(states=states, leases=Leases(folder, spec.key), order=order, piece=spec.knobs.batch)
+
+    def _watch(self, spec: EngineSpec) -> Watch | None:
+        """Return what learns from an agent's calls. A server's calls are not watched: seldom is one alone."""
+        if spec.knobs.speculation != "off" or spec.build:
             # The constants are the package's engine's, and they know no guesses.
-            setup = setup_of(spec.context, spec.knobs)
-            desk.watch = Watch(PaceStore.of(self._settings, setup), spec.model, setup)
-        return desk
+            return None
+        setup = setup_of(spec.context, spec.knobs)
+        return Watch(PaceStore.of(self._settings, setup), spec.model, setup)
 
     def _tell(self, what: str) -> None:
         if self._emit is not None:

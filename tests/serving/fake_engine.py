@@ -1,19 +1,22 @@
-"""An engine that speaks llama-server's wire format over real HTTP, and misbehaves when told to."""
+"""An engine that speaks llama-server's wire format over real HTTP, and misbehaves when told to; servers before it."""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from shuntyard.serving import server as serving
-from shuntyard.settings import RemoteModel, Settings
+from shuntyard.serving import supervise
+from shuntyard.settings import RemoteModel, ServeSettings, Settings
 
 
 class FakeEngine:
@@ -88,6 +91,21 @@ def served(settings: Settings, *, key: str = "", choose: Any = None) -> Iterator
         thread.join(timeout=20)
         listener.close()
         assert not thread.is_alive()
+
+
+@contextmanager
+def real(folder: Path, serve: ServeSettings) -> Iterator[Settings]:
+    """Settings of a server whose engines nobody else uses; they lie in ``folder`` and end with the block."""
+    before = os.environ["SHUNTYARD_ENGINES"]
+    os.environ["SHUNTYARD_ENGINES"] = str(folder)
+    made = Settings(threads=2, idle_minutes=5, serve=serve)
+    if "SHUNTYARD_CACHE" in os.environ:
+        made = made.model_copy(update={"cache": Path(os.environ["SHUNTYARD_CACHE"])})
+    try:
+        yield made
+    finally:
+        supervise.stop(made)
+        os.environ["SHUNTYARD_ENGINES"] = before
 
 
 def until(true: Any, seconds: float = 10.0) -> None:

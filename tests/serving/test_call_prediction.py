@@ -368,8 +368,23 @@ def test_one_measurement_serves_the_other_models_of_its_types(alone: Settings, t
 async def _calls_are_watched(settings: Settings) -> None:
     store = PaceStore.of(settings, Setup(8192))
     seen = store.load().pace.seen
-    model = await LocalSource(settings).open(NAME)
+    source = LocalSource(settings)
+    _, connection = await source.connect(NAME)
+    assert (await source.desk(connection)).watch is None, "of a server's calls none is surely alone"
+    model = await source.open(NAME)
     for n in range(Watch.EVERY):
         said = (Message(role="user", content=f"Write {n} words on sheep, on goats, and on the fields around them."),)
         await model.complete(ModelRequest(messages=said, max_tokens=8))
-    assert store.load().pace.seen > seen
+    learnt = store.load().pace.seen
+    assert learnt > seen
+    watch = Watch(store, connection.spec.model, Setup(8192))
+    timings = {"cache_n": 0, "prompt_n": 100, "prompt_ms": 900.0, "predicted_n": 8, "predicted_ms": 200.0}
+    for _ in range(Watch.EVERY):
+        with watch.call() as first, watch.call() as second:
+            second(timings)
+        first(timings)
+    assert store.load().pace.seen == learnt, "calls at once say nothing of one alone"
+    for _ in range(Watch.EVERY):
+        with watch.call() as took:
+            took(timings)
+    assert store.load().pace.seen > learnt

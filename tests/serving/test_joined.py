@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_engine import events, served, until
+from fake_engine import events, real, served, until
 
 from shuntyard.serving import supervise
 from shuntyard.settings import ServeSettings, Settings
@@ -27,15 +27,10 @@ def settings(
     pulled: Callable[[str], str], own_engines: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     pulled(NAME)
-    before = os.environ["SHUNTYARD_ENGINES"]
-    os.environ["SHUNTYARD_ENGINES"] = str(tmp_path_factory.mktemp("engines"))
-    serve = ServeSettings(port=0, models=(NAME,), drain=2, concurrency=64)
-    made = Settings(threads=2, idle_minutes=5, serve=serve)
-    if "SHUNTYARD_CACHE" in os.environ:
-        made = made.model_copy(update={"cache": Path(os.environ["SHUNTYARD_CACHE"])})
-    yield made
-    supervise.stop(made)
-    os.environ["SHUNTYARD_ENGINES"] = before
+    with real(
+        tmp_path_factory.mktemp("engines"), ServeSettings(port=0, models=(NAME,), drain=2, concurrency=64)
+    ) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
