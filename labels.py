@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 from .messages import Frozen
@@ -32,3 +33,9 @@ class Label(Frozen):
         if len(sources) == len(self.sources) and len(tools) == len(self.tools):
             return self
         return Label(sources=tuple(sources), tools=tuple(tools))
+
+
+@lru_cache(maxsize=1024)
+def of_tool(name: str) -> Label:
+    """The label of what the tool ``name`` returned; equal ones are one object, as every call needs one."""
+    return Label(sources=("tool",), tools=(name,))

@@ -206,7 +206,16 @@ Assumption = Literal["done", "not-done", "failed"]
 
 def digest_call(name: str, args: Mapping[str, Any]) -> str:
     """Return a stable hash of a call: same name and arguments, same digest, in any process."""
-    text = _COMPACT.encode([name, args])
+    return digest_text(text_of_call(name, args))
+
+
+def text_of_call(name: str, args: Mapping[str, Any]) -> str:
+    """Return the JSON that the digest of a call is taken of."""
+    return _COMPACT.encode([name, args])
+
+
+def digest_text(text: str) -> str:
+    """Return the digest of a call whose JSON is ``text``."""
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -11,6 +11,7 @@ import anyio
 from pydantic import JsonValue
 
 from ..errors import InDoubt, ModelUnavailable, ShuntyardError, ToolTimeout, WorkerDied
+from ..labels import of_tool
 from ..messages import Completion, ModelRequest
 from ..protocols import Ctx, Executor, Handler, Model
 from ..steps import Effect, Failure, Label, Step, StepResult
@@ -43,8 +44,8 @@ def dispatch(models: Models, executor: Executor) -> Handler:
                 result = await _ask(step, models)
             else:
                 value = await _call(step, ctx, executor)
-                label = Label(sources=("tool",), tools=(step.name,))
-                return StepResult(value=value, label=label, started=started, seconds=time.perf_counter() - clock)
+                seconds = time.perf_counter() - clock
+                return StepResult(value=value, label=of_tool(step.name), started=started, seconds=seconds)
         except InDoubt as error:
             result = StepResult(status="doubt", failure=failure_of(error, step.name))
         except Exception as error:

@@ -141,7 +141,7 @@ def open_rooms(
         gate=PolicyGate(rules_from(settings), workspace=workspace),
         redactor=redactor,
         store=store,
-        journal=SqlJournal(store, redact=redactor.value, head=summary),
+        journal=SqlJournal(store, redact=redactor.value, suspects=redactor.suspects, head=summary),
         ledger=SqlLedger(store),
         approvals=SqlApprovals(store),
         runs=Runs(store, head=summary),

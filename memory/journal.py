@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, select
 
 from ..errors import BlobDamaged, InDoubt, StoreError, UsageError
 from ..protocols import Ctx, Handler, Recorded
-from ..steps import Bound, Effect, Failure, Step, StepKey, StepResult, Verdict, digest_call
+from ..steps import Bound, Effect, Failure, Step, StepKey, StepResult, Verdict, digest_call, digest_text, text_of_call
 from . import tables, values
 from .store import Store
 
@@ -45,10 +45,21 @@ class SqlJournal:
     Big values lie in files beside the database; a row never names a file that is not there.
     """
 
-    def __init__(self, store: Store, redact: Redact | None = None, *, head: values.Head = values.opening) -> None:
-        """Write to ``store``; a replayed value is the redacted one. ``head`` says a big value in a few words."""
+    def __init__(
+        self,
+        store: Store,
+        redact: Redact | None = None,
+        *,
+        suspects: Callable[[str], bool] = lambda text: True,
+        head: values.Head = values.opening,
+    ) -> None:
+        """Write to ``store``; a replayed value is the redacted one. ``head`` says a big value in a few words.
+
+        ``suspects`` says of JSON whether ``redact`` may find something in it; false must be certain.
+        """
         self._store = store
         self._redact = redact
+        self._suspects = suspects
         self._head = head
 
     async def recorded(self, run: str) -> Mapping[StepKey, Recorded]:
@@ -96,6 +107,9 @@ class SqlJournal:
         """
         if self._redact is None or step.request is not None:
             return step.digest
+        text = text_of_call(step.name, {"args": dict(step.args)})
+        if not self._suspects(text):
+            return digest_text(text)
         return digest_call(step.name, {"args": self._redact(_unbound(step.args))})
 
     async def _apart(self, result: StepResult, row: dict[str, Any]) -> Mapping[str, values.Apart]:

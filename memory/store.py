@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from ..errors import StoreError, StoreTooNew, StoreUnwritable
@@ -49,6 +49,7 @@ class Store:
         self._lock = threading.RLock()
         self._engine = _engine(path, flush=flush)
         self._writer: Connection | None = None
+        self._raw: sqlite3.Connection | None = None  # the driver's connection of ``_writer``
 
     @classmethod
     def open(cls, home: Path, *, flush: bool = False) -> Self:
@@ -97,20 +98,24 @@ class Store:
 
         Not inside ``write``.
         """
-        with self._lock, self._told():
-            raw = self._writing().connection.driver_connection
-            assert raw is not None
-            if len(writes) == 1:  # A statement is a transaction by itself.
-                raw.execute(*writes[0][0].bind(writes[0][1]))
-                return
-            raw.execute("BEGIN IMMEDIATE")
+        with self._lock:
             try:
-                for statement, row in writes:
-                    raw.execute(*statement.bind(row))
-                raw.commit()
-            except BaseException:
-                raw.rollback()
-                raise
+                self._put(self._raw or self._raw_writing(), writes)
+            except sqlite3.Error as error:
+                raise self._tell(error) from error
+
+    def _put(self, raw: sqlite3.Connection, writes: Sequence[tuple[Prepared, Mapping[str, Any]]]) -> None:
+        if len(writes) == 1:  # A statement is a transaction by itself.
+            raw.execute(*writes[0][0].bind(writes[0][1]))
+            return
+        raw.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, row in writes:
+                raw.execute(*statement.bind(row))
+            raw.commit()
+        except BaseException:
+            raw.rollback()
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -138,13 +143,20 @@ class Store:
         with self._lock:
             if self._writer is not None:
                 self._writer.close()
-                self._writer = None
+                self._writer = self._raw = None
             self._engine.dispose()
 
     def _writing(self) -> Connection:
         if self._writer is None:
             self._writer = self._engine.connect().execution_options(begin="BEGIN IMMEDIATE")
         return self._writer
+
+    def _raw_writing(self) -> sqlite3.Connection:
+        with self._told():
+            raw = self._writing().connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        self._raw = raw
+        return raw
 
     def _version(self) -> str:
         with self.read() as connection:
@@ -183,9 +195,7 @@ class Store:
         try:
             yield
         except DBAPIError as error:
-            raise self._translate(error) from error
-        except sqlite3.IntegrityError as error:
-            raise self._refused(error) from error
+            raise self._tell(error.orig) from error
         except sqlite3.Error as error:
             raise self._tell(error) from error
         except OSError as error:
@@ -193,19 +203,11 @@ class Store:
                 f"{str(self.path)!r}: {error.strerror or error}; make the folder writable or set SHUNTYARD_HOME."
             ) from error
 
-    def _translate(self, error: DBAPIError) -> StoreError:
-        if isinstance(error, IntegrityError):
-            return self._refused(error.orig)
-        return self._tell(error.orig)
-
-    def _refused(self, error: BaseException | None) -> StoreError:
-        return StoreError(
-            f"{str(self.path)!r} refused a row: {error}; start the run with Runs.start before writing to it."
-        )
-
     def _tell(self, error: BaseException | None) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         name = str(self.path)
+        if isinstance(error, sqlite3.IntegrityError):
+            return StoreError(f"{name!r} refused a row: {error}; start the run with Runs.start before writing to it.")
         if code in _UNWRITABLE:
             return StoreUnwritable(
                 f"{name!r} cannot be written: {error}; free some disk space, make the folder writable, "

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import BudgetSpent, NeedsPerson, ShuntyardError, ToolTimeout
+from ..labels import of_tool
 from ..messages import Usage
 from ..steps import Effect, Failure, Label, Node, Status, Step, StepResult
 from .values import parse_ref, refs
@@ -210,7 +211,7 @@ def labelled(result: StepResult, step: Step) -> StepResult:
     """``result`` with the label of everything that flowed in: its tool, and its arguments' labels."""
     label = result.label
     if "tool" not in label.sources or step.name not in label.tools:
-        label = label.join(Label(sources=("tool",), tools=(step.name,)))
+        label = label.join(of_tool(step.name))
     label = label.join(*step.labels.values())
     changes: dict[str, Any] = {}
     if label is not result.label:
