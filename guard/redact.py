@@ -94,10 +94,13 @@ class Redactor:
         """Return JSON data without secrets in its strings and keys; numbers and structure stay."""
         if isinstance(value, str):
             return self.text(value)
-        if isinstance(value, Mapping):
-            return {self.text(key) if isinstance(key, str) else key: self.value(part) for key, part in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(part) for part in value]
+        # Before the instance check, which is slow for a class that anything may be registered with.
+        if value is None or isinstance(value, int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {self.text(key) if isinstance(key, str) else key: self.value(part) for key, part in value.items()}
         return value
 
     def _replace(self, match: re.Match[str]) -> str:

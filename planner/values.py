@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentsInvalid
@@ -56,6 +57,7 @@ class Resolved(NamedTuple):
     labels: dict[str, Label]
 
 
+@lru_cache(maxsize=4096)
 def parse_ref(text: str) -> Ref:
     """Read ``n2.rows[0].name`` or ``item.name``; ValueError, with what is right, when it is none."""
     head = _HEAD.match(text)
@@ -387,6 +389,8 @@ def _unique(name: str, *, taken: Mapping[str, Any], literals: list[str]) -> str:
 
 
 def _origins(node: Node) -> dict[str, tuple[Any, ...]]:
+    if not node.sources:
+        return {}
     found: dict[str, dict[str, None]] = {}
     for path, source in node.sources.items():
         found.setdefault(re.split(r"[.\[]", path, maxsplit=1)[0], {})[source] = None
