@@ -13,6 +13,15 @@ from ...serving.predict.gguf import PACKINGS, read_header
 _ALIGNMENT = 32
 _TYPES = {packing.name: number for number, packing in PACKINGS.items()}
 _HALF = struct.pack("<e", 0.004)
+_SCALES = {
+    "Q8_0": (0, _HALF),
+    "Q4_0": (0, _HALF),
+    "Q5_0": (0, _HALF),
+    "Q4_1": (0, _HALF + struct.pack("<e", -0.03)),
+    "Q4_K": (0, struct.pack("<ee", 0.0002, 0.002)),
+    "Q6_K": (208, struct.pack("<e", 0.00001)),
+}
+"""By type, where in a block its scale stands, and one so small that nothing overflows."""
 
 
 class Size(NamedTuple):
@@ -20,11 +29,8 @@ class Size(NamedTuple):
 
     layers: int
     embd: int
-
-    @property
-    def name(self) -> str:
-        """As it is asked for."""
-        return f"{self.layers}x{self.embd}"
+    kind: str = "Q4_1"
+    """Tensor type of the matrices in its layers."""
 
     @property
     def heads(self) -> int:
@@ -33,20 +39,23 @@ class Size(NamedTuple):
 
     @property
     def ff(self) -> int:
-        """Width of the feed-forward layers."""
-        return self.embd * 8 // 3 // 64 * 64
+        """Width of the feed-forward layers; blocks of 256 must fit it."""
+        return self.embd * 8 // 3 // 256 * 256
 
 
 def size_of(text: str) -> Size:
-    """Read ``12x768``: layers and width. Raises UsageError."""
-    layers, _, embd = text.partition("x")
+    """Read ``12x768`` or ``12x768:Q4_K``: layers, width and tensor type. Raises UsageError."""
+    size, _, kind = text.partition(":")
+    layers, _, embd = size.partition("x")
     if not (layers.isdigit() and embd.isdigit() and int(layers) and int(embd) and int(embd) % 256 == 0):
         raise UsageError(f"{text!r} is no size; write LAYERSxWIDTH with a width that 256 divides, like 12x768.")
-    return Size(int(layers), int(embd))
+    if kind and kind not in _SCALES:
+        raise UsageError(f"{text!r} has the tensor type {kind!r}; there are {', '.join(_SCALES)}.")
+    return Size(int(layers), int(embd), *([kind] if kind else []))
 
 
-def make(path: Path, source: Path, size: Size, *, kind: str = "Q4_1") -> Path:
-    """Write a model of ``size`` with matrices of ``kind`` (Q4_1 or Q8_0) to ``path``; the fields come from ``source``.
+def make(path: Path, source: Path, size: Size) -> Path:
+    """Write a model of ``size`` to ``path``; the fields come from ``source``.
 
     ``source`` must be of the llama architecture. Deterministic.
     """
@@ -62,7 +71,7 @@ def make(path: Path, source: Path, size: Size, *, kind: str = "Q4_1") -> Path:
     }.items():
         _patch(fields, f"llama.{key}", value)
     vocab = next(tensor.dims[1] for tensor in header.tensors if tensor.name == "token_embd.weight")
-    tensors = _tensors(size, vocab, kind)
+    tensors = _tensors(size, vocab)
     infos, offset = b"", 0
     for name, dims, form in tensors:
         infos += struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", len(dims))
@@ -81,7 +90,7 @@ def make(path: Path, source: Path, size: Size, *, kind: str = "Q4_1") -> Path:
     return path
 
 
-def _tensors(size: Size, vocab: int, kind: str) -> list[tuple[str, tuple[int, ...], str]]:
+def _tensors(size: Size, vocab: int) -> list[tuple[str, tuple[int, ...], str]]:
     keys = max(1, size.heads // 4) * 64
     found: list[tuple[str, tuple[int, ...], str]] = [
         ("token_embd.weight", (size.embd, vocab), "Q8_0"),
@@ -99,7 +108,7 @@ def _tensors(size: Size, vocab: int, kind: str) -> list[tuple[str, tuple[int, ..
             "ffn_up": (size.embd, size.ff),
             "ffn_down": (size.ff, size.embd),
         }
-        found += [(f"{begin}{name}.weight", dims, kind) for name, dims in matrices.items()]
+        found += [(f"{begin}{name}.weight", dims, size.kind) for name, dims in matrices.items()]
     return found
 
 
@@ -115,9 +124,9 @@ def _tile(form: str, rng: random.Random) -> bytes:
     """Some thousand blocks with a small scale, so that nothing overflows."""
     if form == "F32":
         return struct.pack("<f", 1.0) * 4096
-    scale = {"Q8_0": _HALF, "Q4_1": _HALF + struct.pack("<e", -0.03)}[form]
-    packing = PACKINGS[_TYPES[form]]
-    return b"".join(scale + rng.randbytes(packing.bytes - len(scale)) for _ in range(4096))
+    at, scale = _SCALES[form]
+    rest = PACKINGS[_TYPES[form]].bytes - at - len(scale)
+    return b"".join(rng.randbytes(at) + scale + rng.randbytes(rest) for _ in range(4096))
 
 
 def _patch(fields: bytearray, key: str, value: int) -> None:

@@ -79,16 +79,21 @@ async def run(
 ) -> dict[str, Any]:
     """Measure and compare. ``made`` are sizes of made models, layers and width; names are separated by commas.
 
+    A size may name a tensor type, ``6x1024:Q4_K``; in ``fit`` it is that type's micro-benchmark.
+
     The models take turns, and of all ``rounds`` the shortest counts, for those that constants are learned from as for
     the others: what else the machine does changes from minute to minute. Raises ModelUnavailable where the processor
     seconds of another process cannot be read.
     """
     settings = load()
     with tempfile.TemporaryDirectory(prefix="shuntyard-predict-") as folder, ExitStack() as stack:
-        paths = {name: fetch.ensure(name, settings)[0] for name in [*_names(fit), *_names(heldout)]}
         source = fetch.ensure("smollm2-135m", settings)[0]
-        for name in _names(made):
-            paths[name] = make(Path(folder) / f"{name}.gguf", source, size_of(name))
+        paths = {}
+        for number, name in enumerate([*_names(fit), *_names(heldout), *_names(made)]):
+            if name[0].isdigit() or name in _names(made):
+                paths[name] = make(Path(folder) / f"{number}.gguf", source, size_of(name))
+            else:
+                paths[name] = fetch.ensure(name, settings)[0]
         subjects = []
         for name, path in paths.items():
             ours = stack.enter_context(engine(path, threads)).running
