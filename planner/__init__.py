@@ -9,7 +9,7 @@ from ..plugins import lazy
 
 if TYPE_CHECKING:
     from .build import PlanBuilder
-    from .chunks import Cut, choose_chunk
+    from .chunks import Cut, choose_chunk, paced
     from .compile import LineCompiler
     from .dag import critical_path
     from .files import dump, parse
@@ -30,6 +30,7 @@ __all__ = [
     "dump",
     "estimate",
     "mermaid",
+    "paced",
     "parse",
     "parse_program",
     "problems",
@@ -50,6 +51,7 @@ __getattr__ = lazy(
         "dump": ".files",
         "estimate": ".predict",
         "mermaid": ".render",
+        "paced": ".chunks",
         "parse": ".files",
         "parse_program": ".program",
         "problems": ".validate",

@@ -18,6 +18,7 @@ from typing import Literal
 from ..errors import UsageError
 from ..estimates import PACE, READING
 from ..messages import ModelInfo
+from ..protocols import Pacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,19 @@ class Chunking:
     def seconds_per_right(self) -> float:
         """Seconds for a right answer when wrong ones are asked for again; infinite where none is right."""
         return self.seconds / (1.0 - self.error) if self.error < 1.0 else math.inf
+
+
+def paced(model: ModelInfo, pacing: Pacing, *, prompt: int = 512, completion: int = 64) -> ModelInfo:
+    """Return ``model`` with the speeds that ``pacing`` tells of a call of about that many tokens, 2 or more each.
+
+    As it is where ``pacing`` does not know the model.
+    """
+    first = pacing.seconds(model.name, prompt=prompt, completion=1)
+    whole = pacing.seconds(model.name, prompt=prompt, completion=completion)
+    if first is None or whole is None:
+        return model
+    writing = (whole - first) / (completion - 1)
+    return model.model_copy(update={"seconds_per_token": writing, "seconds_per_prompt_token": first / prompt})
 
 
 def analyse(n: int, parts: int, cut: Cut, model: ModelInfo, *, concurrency: int = 1) -> Chunking:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shuntyard.errors import UsageError
 from shuntyard.messages import ModelInfo
-from shuntyard.planner.chunks import Chunking, Cut, analyse, choose_chunk
+from shuntyard.planner.chunks import Chunking, Cut, analyse, choose_chunk, paced
 
 MODEL = ModelInfo(
     name="m", context=4096, seconds_per_token=0.02, input_price=Decimal("0.000001"), output_price=Decimal("0.000004")
@@ -127,3 +127,19 @@ def test_the_page_on_cutting_runs(capsys: pytest.CaptureFixture[str]) -> None:
     exec(program, {})
     parts, size = map(int, re.findall(r"(\d+) parts of (\d+) tokens", capsys.readouterr().out)[0])
     assert 1 < parts < 20_000 and parts * size >= 20_000
+
+
+class Linear:
+    """A machine on which reading and writing a token take the same, call by call."""
+
+    def seconds(self, model: str, *, prompt: int, completion: int, cached: int = 0) -> float | None:
+        return 0.002 * (prompt - cached) + 0.05 * (completion - 1) if model == "m" else None
+
+
+def test_speeds_come_from_what_the_machine_was_measured_at() -> None:
+    found = paced(MODEL, Linear())
+    assert found.seconds_per_prompt_token == pytest.approx(0.002)
+    assert found.seconds_per_token == pytest.approx(0.05)
+    assert paced(other := MODEL.model_copy(update={"name": "x"}), Linear()) is other
+    cut = Cut(error=lambda size: 0.0, instructions=100, answer=20, join="code")
+    assert analyse(4000, 4, cut, found).seconds == pytest.approx(4 * (0.002 * 1100 + 0.05 * 20))
