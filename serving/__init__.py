@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from .engines import Capabilities, Engine
     from .fetch import Listed, ensure, installed, list_models, pull, remove, show, verify
     from .local import LocalModel
-    from .program import ProgramBody, ProgramRequest, ProgramStep, run_program
+    from .program import (
+        ProgramBody,
+        ProgramRequest,
+        ProgramStep,
+        cancel_program,
+        find_program,
+        run_program,
+        start_program,
+    )
     from .registry import MODELS, LocalEntry, find
     from .scripted import ScriptedModel
     from .source import LocalSource
@@ -41,8 +49,10 @@ __all__ = [
     "ScriptedModel",
     "ThinkOptions",
     "Thought",
+    "cancel_program",
     "ensure",
     "find",
+    "find_program",
     "installed",
     "list_models",
     "pull",
@@ -50,6 +60,7 @@ __all__ = [
     "run_program",
     "running",
     "show",
+    "start_program",
     "stop",
     "think",
     "verify",
@@ -74,8 +85,10 @@ __getattr__ = lazy(
         "ScriptedModel": ".scripted",
         "ThinkOptions": ".thinking",
         "Thought": ".thinking",
+        "cancel_program": ".program",
         "ensure": ".fetch",
         "find": ".registry",
+        "find_program": ".program",
         "installed": ".fetch",
         "list_models": ".fetch",
         "pull": ".fetch",
@@ -83,6 +96,7 @@ __getattr__ = lazy(
         "run_program": ".program",
         "running": ".supervise",
         "show": ".fetch",
+        "start_program": ".program",
         "stop": ".supervise",
         "think": ".thinking",
         "verify": ".fetch",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PUT_OFF = 8
 """How often a call gives its slot up, between two pieces, to one of an application that goes before its own."""
 _STREAM = {"stream": True, "return_progress": True}
+# The server ends the connection after a stream without a word; what is sent on it meanwhile gets no answer.
+_ONCE = {"Connection": "close"}
 
 
 def client_of(engine: Running) -> httpx.AsyncClient:
@@ -46,7 +48,7 @@ async def generate(
     """
     try:
         with watch.call() if watch is not None else nullcontext(_ignored) as took:
-            async with client.stream("POST", "/completion", json=body | _STREAM) as response:
+            async with client.stream("POST", "/completion", json=body | _STREAM, headers=_ONCE) as response:
                 if response.status_code != 200:
                     await response.aread()
                     read(response, model)

@@ -29,6 +29,9 @@ PROTOCOL = 3
 START_SECONDS = 600.0
 """A load slower than this is given up."""
 
+ASKED = 3
+"""How often an engine is asked whether it works, when its connection breaks."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
@@ -181,13 +184,18 @@ def retire(engine: Running) -> bool:
     import httpx
 
     headers = {"Authorization": f"Bearer {engine.token}"}
-    try:
-        slots = httpx.get(f"{engine.url}/slots", headers=headers, timeout=30.0, trust_env=False).json()
-        if any(slot["is_processing"] for slot in slots):
-            return False
-    except (httpx.HTTPError, ValueError, TypeError, KeyError):
-        # One that does not answer is of no use to anybody.
-        pass
+    for _ in range(ASKED):
+        try:
+            slots = httpx.get(f"{engine.url}/slots", headers=headers, timeout=30.0, trust_env=False).json()
+            if any(slot["is_processing"] for slot in slots):
+                return False
+            break
+        except (httpx.ConnectError, httpx.TimeoutException):
+            # One that does not answer is of no use to anybody.
+            break
+        except (httpx.HTTPError, ValueError, TypeError, KeyError):
+            # A connection that broke says nothing of the engine behind it.
+            continue
     _end(engine.file.parent, engine.key, engine.pid)
     return True
 

@@ -50,7 +50,8 @@ class HttpEngine:
         self._capabilities = capabilities
         self._model = model or name
         self._patience = patience
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        """Those whose connections are used once, and those whose are kept."""
 
     @property
     def name(self) -> str:
@@ -90,7 +91,7 @@ class HttpEngine:
         data = json.dumps({**call.body, **always, **extra}).encode()
         # Not aiohttp's own limit of silence, which sets a timer anew with every token.
         async with asyncio.timeout(self._patience):
-            response = await self._post(address, f"/v1{call.path}", data)
+            response = await self._post(address, f"/v1{call.path}", data, streams=True)
             try:
                 if response.status != 200:
                     raise refusal(self._name, response.status, await response.content.read(4000))
@@ -134,17 +135,22 @@ class HttpEngine:
 
     async def close(self) -> None:
         """Let go of connections."""
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
-    def _post(self, address: Address, path: str, data: bytes) -> aiohttp.client._RequestContextManager:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
+    def _post(
+        self, address: Address, path: str, data: bytes, *, streams: bool = False
+    ) -> aiohttp.client._RequestContextManager:
         headers = {"Content-Type": "application/json"}
         if address.key:
             headers["Authorization"] = f"Bearer {address.key}"
-        return self._session.post(address.url + path, data=data, headers=headers)
+        # A llama-server ends the connection after a stream without a word; what is sent on it meanwhile gets no answer.
+        once = streams and self._capabilities.render
+        if once not in self._sessions:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
+            connector = aiohttp.TCPConnector(limit=0, force_close=once)
+            self._sessions[once] = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        return self._sessions[once].post(address.url + path, data=data, headers=headers)
 
     def gone(self, error: BaseException) -> ModelUnavailable:
         """The error for an engine that stopped answering."""

@@ -24,14 +24,14 @@ from .completions import CompletionJob
 from .door import Door, read
 from .embeddings import EmbeddingDesk
 from .events import fault_of, headers_of, status_of
-from .generation import Generation, Job, Rooms
+from .generation import Asking, Generation, Job, Rooms
 from .hall import Hall
 from .message_models import CountRequest, MessageRequest
 from .metrics import Metrics
-from .openapi import document
+from .openapi import PROGRAMS, document
 from .places import place_of
 from .pool import Pool
-from .programs import ProgramJob
+from .program_desk import ProgramDesk
 from .response_models import ResponseRequest
 from .responses import ResponseJob
 from .talk import MessageJob, count
@@ -42,18 +42,18 @@ JOBS: Mapping[str, tuple[type[Frozen], Callable[[Any], Job]]] = {
     "/v1/completions": (CompletionRequest, CompletionJob),
     "/v1/responses": (ResponseRequest, ResponseJob),
     "/v1/messages": (MessageRequest, MessageJob),
-    "/v1/programs": (ProgramRequest, ProgramJob),
 }
 """Paths that generate: what is asked, and what answers it."""
 
 
-def build(settings: Settings, *, key: str = "", choose: Callable[[Job], str] | None = None) -> Starlette:
+def build(settings: Settings, *, key: str = "", choose: Callable[[Asking], str] | None = None) -> Starlette:
     """Return the ASGI application. ``choose`` names the model of a request for ``auto``; without it none is offered."""
     pool, metrics = Pool(settings), Metrics()
     rooms = Rooms(pool, Hall(settings.serve.concurrency, settings.serve.queue), metrics, choose)
     most = int(settings.serve.body_mib * 1024 * 1024)
     plain = _Plain(settings, rooms, most)
-    described = document(JOBS)
+    programs = ProgramDesk(rooms, settings.serve)
+    described = document({**{path: kind for path, (kind, _) in JOBS.items()}, PROGRAMS: ProgramRequest})
 
     async def openapi(request: Request) -> Response:
         return JSONResponse(described)
@@ -61,10 +61,14 @@ def build(settings: Settings, *, key: str = "", choose: Callable[[Job], str] | N
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
+        await programs.close()
         await pool.close()
 
     routes = [
         *(Route(path, _generating(rooms, *job, most), methods=["POST"]) for path, job in JOBS.items()),
+        Route(PROGRAMS, programs.post, methods=["POST"]),
+        Route(f"{PROGRAMS}/{{id}}", programs.get),
+        Route(f"{PROGRAMS}/{{id}}", programs.delete, methods=["DELETE"]),
         Route("/v1/embeddings", plain.embeddings, methods=["POST"]),
         Route("/v1/messages/count_tokens", plain.count, methods=["POST"]),
         Route("/v1/models", plain.models),

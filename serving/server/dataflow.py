@@ -30,6 +30,10 @@ class Flow:
     feeds: frozenset[str]
     """Outputs that another step waits for."""
 
+    def fed(self, output: str) -> list[str]:
+        """Return the steps that wait for ``output``."""
+        return [name for name, wants in self.needs.items() if output in wants]
+
 
 def flow_of(asked: ProgramRequest) -> Flow:
     """Return the flow of a program. Raises RequestRefused, naming the field that is wrong."""

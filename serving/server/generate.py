@@ -21,6 +21,7 @@ class Tally:
     holds the whole prompt, which was computed once.
     """
 
+    model: str = ""
     prompt: int = 0
     cached: int | None = None
     completion: int = 0
@@ -62,6 +63,14 @@ class Meter:
         )
 
     @property
+    def models(self) -> dict[str, Meter]:
+        """The same by the models that were called."""
+        found: dict[str, Meter] = {}
+        for tally in self.tallies:
+            found.setdefault(tally.model, Meter()).tallies.append(tally)
+        return found
+
+    @property
     def sums(self) -> tuple[int, int, int]:
         """Tokens of prompts, of completions, and of prompts that were warm, as far as they were reported."""
         return (
@@ -76,7 +85,7 @@ async def generate(engine: Engine, call: Call, meter: Meter) -> AsyncGenerator[S
 
     Every generation of the server passes here and nowhere else; the place of the request goes with it.
     """
-    tally = Tally()
+    tally = Tally(engine.name)
     meter.tallies.append(tally)
     if meter.place is not None:
         call = replace(call, place=meter.place)

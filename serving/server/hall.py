@@ -38,13 +38,7 @@ class Hall:
         """Hold a place while a request is answered. Raises ServerBusy at once when too many wait."""
         if self._scheduler is None:
             self._scheduler = Scheduler(self._concurrency, grace=0.0)
-        if self._inside + self.waiting >= self._concurrency + self._queue:
-            after = min(60.0, max(1.0, self._mean * (self.waiting + 1) / self._concurrency))
-            raise ServerBusy(
-                f"{self._inside} requests are being answered and {self.waiting} wait, the most that this server takes; "
-                f"come back in {after:.0f} s.",
-                after=after,
-            )
+        self.admit()
         async with self._scheduler.slot(call_of(place, Prompt(b"", 0))):
             self._inside += 1
             began = time.monotonic()
@@ -53,3 +47,13 @@ class Hall:
             finally:
                 self._inside -= 1
                 self._mean += (time.monotonic() - began - self._mean) / 8
+
+    def admit(self) -> None:
+        """Raise ServerBusy when too many wait."""
+        if self._inside + self.waiting >= self._concurrency + self._queue:
+            after = min(60.0, max(1.0, self._mean * (self.waiting + 1) / self._concurrency))
+            raise ServerBusy(
+                f"{self._inside} requests are being answered and {self.waiting} wait, the most that this server takes; "
+                f"come back in {after:.0f} s.",
+                after=after,
+            )

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from .generate import Meter
 
 if TYPE_CHECKING:
-    from .generation import Job
+    from .generation import Asking
     from .hall import Hall
     from .pool import Pool
 
@@ -38,17 +38,18 @@ class Metrics:
         self._waiting = Gauge("shuntyard_requests_waiting", "Requests in the queue", registry=kept)
         self._memory = Gauge("shuntyard_engine_bytes", "Resident memory of an engine", ["model"], registry=kept)
 
-    def ended(self, job: Job, status: int, meter: Meter) -> None:
+    def ended(self, job: Asking, status: int, meter: Meter) -> None:
         """Count a generation."""
         self.refused(job.endpoint, status)
         self._seconds.labels(job.endpoint).observe(time.monotonic() - meter.began)
         if meter.first:
             self._ttft.labels(job.model).observe(meter.first)
-        prompt, completion, cached = meter.sums
-        if prompt or completion:
-            self._tokens.labels(job.model, "prompt").inc(prompt)
-            self._tokens.labels(job.model, "cached").inc(cached)
-            self._tokens.labels(job.model, "completion").inc(completion)
+        for model, part in meter.models.items():
+            prompt, completion, cached = part.sums
+            if prompt or completion:
+                self._tokens.labels(model, "prompt").inc(prompt)
+                self._tokens.labels(model, "cached").inc(cached)
+                self._tokens.labels(model, "completion").inc(completion)
 
     def refused(self, endpoint: str, status: int) -> None:
         """Count a request that ended with ``status``."""

@@ -15,19 +15,20 @@ from .asked import EmbeddingRequest
 from .message_models import Counted, CountRequest, MessageBody
 from .response_models import ResponseBody
 
+PROGRAMS = "/v1/programs"
 ANSWERS: Mapping[str, type[Frozen]] = {
     "/v1/chat/completions": ChatCompletion,
     "/v1/completions": TextCompletion,
     "/v1/responses": ResponseBody,
     "/v1/messages": MessageBody,
-    "/v1/programs": ProgramBody,
+    PROGRAMS: ProgramBody,
 }
 COUNT = "/v1/messages/count_tokens"
 _REF = "#/components/schemas/{model}"
 _FAULTS = {
     "400": "The request cannot be taken as it stands; the message names the field",
     "401": "The API key is missing or wrong",
-    "404": "No such model",
+    "404": "No such model, or program",
     "413": "The body is too large",
     "415": "The body is not JSON",
     "421": "A name that is not this machine's, on a server without a key",
@@ -38,10 +39,10 @@ _FAULTS = {
 }
 
 
-def document(jobs: Mapping[str, tuple[type[Frozen], Any]]) -> dict[str, Any]:
+def document(jobs: Mapping[str, type[Frozen]]) -> dict[str, Any]:
     """Return the document; ``jobs`` are the paths that generate, with what they are asked."""
     asked: dict[str, type[Frozen]] = {
-        **{path: kind for path, (kind, _) in jobs.items()},
+        **jobs,
         "/v1/embeddings": EmbeddingRequest,
         COUNT: CountRequest,
     }
@@ -55,8 +56,14 @@ def document(jobs: Mapping[str, tuple[type[Frozen], Any]]) -> dict[str, Any]:
     paths: dict[str, Any] = {
         path: {"post": _post(kind, refs, answers[path], streams=path in jobs)} for path, kind in asked.items()
     }
+    program = refs[ProgramBody, "serialization"]
+    paths[PROGRAMS]["post"]["responses"]["202"] = _answer("It runs in the background", program)
+    paths[f"{PROGRAMS}/{{id}}"] = {
+        "get": _get("How far a program is", program, by="id"),
+        "delete": _get("Stop a program, or forget one that is over", program, by="id"),
+    }
     paths["/v1/models"] = {"get": _get("Models that are offered", refs[ModelList, "serialization"])}
-    paths["/v1/models/{name}"] = {"get": _get("One of them", refs[ModelRow, "serialization"], name=True)}
+    paths["/v1/models/{name}"] = {"get": _get("One of them", refs[ModelRow, "serialization"], by="name")}
     paths["/health"] = {"get": {**_get("Whether the server lives", refs[Health, "serialization"]), "security": []}}
     paths["/metrics"] = {"get": _text("Figures for Prometheus")}
     paths["/openapi.json"] = {"get": _get("This document", {"type": "object"})}
@@ -86,19 +93,23 @@ def _post(kind: type[Frozen], refs: Any, answer: type[Frozen], *, streams: bool)
     }
 
 
-def _get(summary: str, schema: Any, *, name: bool = False) -> dict[str, Any]:
+def _get(summary: str, schema: Any, *, by: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {
         "summary": summary,
         "responses": {
-            "200": {"description": summary, "content": {"application/json": {"schema": schema}}},
-            **_faults(("401", "404", "421") if name else ("401", "421")),
+            "200": _answer(summary, schema),
+            **_faults(("401", "404", "421") if by else ("401", "421")),
         },
     }
-    if name:
+    if by:
         found["parameters"] = [
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+            {"name": by, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         ]
     return found
+
+
+def _answer(summary: str, schema: Any) -> dict[str, Any]:
+    return {"description": summary, "content": {"application/json": {"schema": schema}}}
 
 
 def _text(summary: str) -> dict[str, Any]:

@@ -1,66 +1,37 @@
-"""``POST /v1/programs``: calls that feed each other, run here as soon as what they need is there."""
+"""A program while it runs: calls that feed each other, made as soon as what they need is there."""
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import time
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+import traceback
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from ...errors import RequestRefused, ShuntyardError
+from ...errors import RequestRefused, ServerBusy, ShuntyardError
 from ...messages import Place
 from ..engines import Engine
 from ..program import ProgramBody, ProgramRequest, ProgramStep, StepDone
-from .answers import PromptDetails, Usage
+from .answers import Fault, PromptDetails, Usage
 from .asked import ChatMessage, ChatRequest
 from .chat import Gathered, chat_chunks, new_id
-from .dataflow import PROMPT_BYTES, Flow, filled, flow_of
+from .dataflow import PROMPT_BYTES, filled, flow_of
 from .events import fault_of, named
 from .generate import Meter
 
 BACKLOG = 256
 """Events that wait for a slow reader before its program does."""
+PATIENCE = 60.0
+"""Seconds that a step waits for memory which other requests' models hold."""
 _PASSED = ("max_tokens", "temperature", "top_p", "seed", "stop", "response_format", "grammar")
 
-
-class ProgramJob:
-    """Runs a program; it is one application of the queue, its critical path first, and ends with its client."""
-
-    endpoint = "programs"
-
-    def __init__(self, asked: ProgramRequest) -> None:
-        """Raises RequestRefused for a program that cannot run."""
-        self._asked = asked
-        self._flow = flow_of(asked)
-        self.model = asked.model
-        self.stream = asked.stream
-
-    async def events(self, engine: Engine, meter: Meter) -> AsyncGenerator[bytes, None]:
-        """Yield named events: pieces of variables, variables, failures, and the whole at the end."""
-        run = _Run(self._asked, self._flow, engine, meter)
-        yield named("program.created", {"type": "program.created", "id": run.id, "model": engine.name})
-        async with aclosing(run.events()) as found:
-            async for event in found:
-                yield named(event["type"], event)
-        done = run.body().model_dump(exclude_none=True)
-        yield named("program.done", {"type": "program.done", "program": done})
-
-    async def whole(self, engine: Engine, meter: Meter) -> ProgramBody:
-        """Return the whole of it."""
-        run = _Run(self._asked, self._flow, engine, meter)
-        async with aclosing(run.events()) as found:
-            async for _ in found:
-                pass
-        return run.body()
-
-    @staticmethod
-    def fault(error: Exception) -> bytes:
-        """The event that ends a stream which failed."""
-        return named("error", fault_of(error).model_dump())
+Lend: TypeAlias = Callable[[str], AbstractAsyncContextManager[Engine]]
+"""Lends the engine of a model."""
 
 
 @dataclass(slots=True)
@@ -68,61 +39,148 @@ class _Step:
     """A step while the program runs."""
 
     step: ProgramStep
+    model: str
     over: anyio.Event = field(default_factory=anyio.Event)
+    begun: bool = False
     done: StepDone | None = None
     value: str | None = None
 
+    @property
+    def row(self) -> StepDone:
+        """How far it is."""
+        return self.done or StepDone(
+            output=self.step.output, model=self.model, status="running" if self.begun else "waiting"
+        )
 
-class _Run:
-    """One run of a program."""
 
-    def __init__(self, asked: ProgramRequest, flow: Flow, engine: Engine, meter: Meter) -> None:
+class Run:
+    """One run of a program; it is one application of the queue, its critical path first.
+
+    Engines are borrowed step by step, so models that have no room beside each other take turns.
+    """
+
+    endpoint = "programs"
+
+    def __init__(
+        self,
+        asked: ProgramRequest,
+        lend: Lend,
+        *,
+        place: Place | None = None,
+        prefetch: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """Raises RequestRefused for a program that cannot run. Its models are to be named (``models``) before it does.
+
+        ``prefetch`` is told of the models that the steps after a step need.
+        """
         self.id = new_id("prog")
+        self.model = asked.model
+        self.stream = asked.stream
+        self.background = asked.background
+        self.meter = Meter(place=place)
+        self.over = anyio.Event()
+        self.failure: Exception | None = None
         self._created = int(time.time())
         self._asked = asked
-        self._flow = flow
-        self._engine = engine
-        self._meter = meter
-        self._steps = {name: _Step(step) for name, step in flow.steps.items()}
-        self._told, self._heard = anyio.create_memory_object_stream[dict[str, Any]](BACKLOG)
+        self._flow = flow_of(asked)
+        self._lend = lend
+        self._prefetch = prefetch
+        self._steps = {name: _Step(step, step.model or asked.model) for name, step in self._flow.steps.items()}
+        self._begun = anyio.Event()
+        self._borrowed = 0
+        self._returned = anyio.Event()
+        self._told: MemoryObjectSendStream[dict[str, Any]] | None = None
+        self._heard: MemoryObjectReceiveStream[dict[str, Any]] | None = None
 
-    async def events(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Run, and yield what happens; closing it stops every step."""
-        whole = asyncio.ensure_future(self._all())
+    def models(self, named: Callable[[str], str]) -> None:
+        """Give every step the model that ``named`` makes of what was asked for."""
+        self.model = named(self.model)
+        for item in self._steps.values():
+            item.model = named(item.step.model) if item.step.model else self.model
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The models of its steps, and its own."""
+        return frozenset([self.model, *(item.model for item in self._steps.values())])
+
+    async def carry(self, place: AbstractAsyncContextManager[None]) -> None:
+        """Run to the end, once it holds ``place``; ``failure`` says why it could not. Cancelling stops every step."""
+        if self.stream:
+            self._told, self._heard = anyio.create_memory_object_stream(BACKLOG)
         try:
-            async for event in self._heard:
-                yield event
-            await whole
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+            async with place:
+                self._begun.set()
+                async with anyio.create_task_group() as group:
+                    for name in self._steps:
+                        group.start_soon(self._step, name)
+        except ShuntyardError as error:
+            self.failure = error
+        except Exception as error:
+            sys.stderr.write("".join(traceback.format_exception(error)))
+            self.failure = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
         finally:
+            self.end()
+
+    def end(self) -> None:
+        """Note that nothing more happens: what is not over is cancelled."""
+        for item in self._steps.values():
+            if item.done is None:
+                item.done = StepDone(output=item.step.output, model=item.model, status="cancelled")
+        self.over.set()
+        self._begun.set()
+        if self._told is not None:
+            self._told.close()
+
+    def leave(self) -> None:
+        """Note that nobody hears of it any more; only once it is over."""
+        if self._heard is not None:
             self._heard.close()
-            whole.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait({whole})
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """Yield named events: pieces of variables, variables, failures, the whole at the end. Raises ``failure``."""
+        await self._begun.wait()
+        if self.failure is None:
+            yield named("program.created", {"type": "program.created", "id": self.id, "model": self.model})
+        if self._heard is not None:
+            async for event in self._heard:
+                yield named(event["type"], event)
+        done = (await self.whole()).model_dump(exclude_none=True)
+        yield named("program.done", {"type": "program.done", "program": done})
+
+    async def whole(self) -> ProgramBody:
+        """Return the answer, once all is over. Raises ``failure``."""
+        await self.over.wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.body()
 
     def body(self) -> ProgramBody:
-        """The answer, once all is over."""
-        rows = tuple(step.done for step in self._steps.values() if step.done is not None)
-        values = {name: step.value for name, step in self._steps.items() if step.value is not None}
+        """How far it is."""
+        rows = tuple(item.row for item in self._steps.values())
+        values = {name: item.value for name, item in self._steps.items() if item.value is not None}
         shown = self._asked.outputs if self._asked.outputs is not None else tuple(values)
         known = {**self._asked.inputs, **values}
-        done = sum(row.status == "done" for row in rows)
         return ProgramBody(
             id=self.id,
             created=self._created,
-            model=self._engine.name,
-            status="completed" if done == len(rows) else "partial" if done else "failed",
+            model=self.model,
+            status=self._status(rows),
             variables={name: known[name] for name in shown if name in known},
             steps=rows,
             usage=_sum(row.usage for row in rows),
+            error=_told_of(self.failure) if self.failure is not None else None,
         )
 
-    async def _all(self) -> None:
-        with self._told:
-            async with anyio.create_task_group() as group:
-                for name in self._steps:
-                    group.start_soon(self._step, name)
+    def _status(self, rows: tuple[StepDone, ...]) -> Any:
+        if not self._begun.is_set():
+            return "queued"
+        if not self.over.is_set():
+            return "running"
+        found = [row.status for row in rows]
+        if self.failure is None and "cancelled" in found:
+            return "cancelled"
+        done = found.count("done")
+        return "completed" if done == len(rows) else "partial" if done else "failed"
 
     async def _step(self, name: str) -> None:
         mine = self._steps[name]
@@ -130,32 +188,64 @@ class _Run:
             await self._steps[want].over.wait()
         missing = [want for want in self._flow.needs[name] if self._steps[want].value is None]
         meter = self._metered(name)
+        row = StepDone(output=name, model=mine.model, status="skipped")
         try:
-            if missing:
-                mine.done = StepDone(output=name, status="skipped")
-            else:
-                answer = await self._answer(mine.step, meter)
+            if not missing:
+                mine.begun = True
+                answer = await self._answer(mine, meter)
                 mine.value = answer.text
-                mine.done = StepDone(output=name, status="done", finish_reason=answer.finish, usage=meter.usage)
+                row = row.model_copy(update={"status": "done", "finish_reason": answer.finish, "usage": meter.usage})
         except ShuntyardError as error:
-            mine.done = StepDone(output=name, status="failed", error=fault_of(error).error, usage=_counted(meter))
+            row = row.model_copy(update={"status": "failed", "error": _told_of(error), "usage": _counted(meter)})
         finally:
-            self._meter.first = self._meter.first or meter.first
-            self._meter.tallies += [tally for tally in meter.tallies if tally.reported]
+            self.meter.first = self.meter.first or meter.first
+            self.meter.tallies += [tally for tally in meter.tallies if tally.reported]
+        mine.done = row
         mine.over.set()
         kind = "variable.done" if mine.value is not None else "step.failed"
-        told = {"type": kind, "name": name, "value": mine.value, "step": mine.done.model_dump(exclude_none=True)}
-        await self._told.send({key: value for key, value in told.items() if value is not None})
+        told = {"type": kind, "name": name, "value": mine.value, "step": row.model_dump(exclude_none=True)}
+        await self._tell({key: value for key, value in told.items() if value is not None})
 
-    async def _answer(self, step: ProgramStep, meter: Meter) -> Gathered:
-        answer = Gathered()
-        async with aclosing(chat_chunks(self._engine, self._chat(step), meter)) as chunks:
-            async for choices in chunks:
-                for choice in choices:
-                    answer.take(choice)
-                    text = choice["delta"].get("content")
-                    if text:
-                        await self._told.send({"type": "variable.delta", "name": step.output, "text": text})
+    async def _tell(self, event: dict[str, Any]) -> None:
+        if self._told is not None:
+            await self._told.send(event)
+
+    @asynccontextmanager
+    async def _engine(self, model: str) -> AsyncIterator[Engine]:
+        """Borrow the engine of ``model``. Where there is no room for it, first other steps give theirs back."""
+        end = time.monotonic() + PATIENCE
+        try:
+            async with AsyncExitStack() as stack:
+                while True:
+                    try:
+                        engine = await stack.enter_async_context(self._lend(model))
+                        break
+                    except ServerBusy as error:
+                        if not self._borrowed and time.monotonic() > end:
+                            raise
+                        with anyio.move_on_after(error.after):
+                            await self._returned.wait()
+                self._borrowed += 1
+                try:
+                    yield engine
+                finally:
+                    self._borrowed -= 1
+        finally:
+            self._returned.set()
+            self._returned = anyio.Event()
+
+    async def _answer(self, mine: _Step, meter: Meter) -> Gathered:
+        answer, asked = Gathered(), self._chat(mine.step)
+        async with self._engine(mine.model) as engine:
+            for name in self._flow.fed(mine.step.output):
+                self._prefetch(self._steps[name].model)
+            async with aclosing(chat_chunks(engine, asked, meter)) as chunks:
+                async for choices in chunks:
+                    for choice in choices:
+                        answer.take(choice)
+                        text = choice["delta"].get("content")
+                        if text:
+                            await self._tell({"type": "variable.delta", "name": mine.step.output, "text": text})
         return answer
 
     def _chat(self, step: ProgramStep) -> ChatRequest:
@@ -173,12 +263,12 @@ class _Run:
         return ChatRequest(messages=said, **passed)
 
     def _metered(self, name: str) -> Meter:
-        place = self._meter.place or Place()
+        place = self.meter.place or Place()
         return Meter(
             place=Place(
                 run=place.run or self.id,
                 node=name,
-                arrived=place.arrived or self._meter.arrived,
+                arrived=place.arrived or self.meter.arrived,
                 priority=place.priority + self._flow.ahead[name],
                 follows=name in self._flow.feeds or place.follows,
             )
@@ -191,6 +281,10 @@ def _filled(message: ChatMessage, values: dict[str, str]) -> ChatMessage:
         return message.model_copy(update={"content": filled(content, values)})
     parts = tuple(part.model_copy(update={"text": filled(part.text, values)}) for part in content or ())
     return message.model_copy(update={"content": parts})
+
+
+def _told_of(error: Exception) -> Fault:
+    return fault_of(error).error
 
 
 def _counted(meter: Meter) -> Usage | None:

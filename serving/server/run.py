@@ -15,7 +15,7 @@ from ..registry import find
 from ..tokens.open import info_of
 from .app import build
 from .door import is_loopback
-from .generation import Job
+from .generation import Asking
 from .pool import Pool
 
 
@@ -79,7 +79,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 def serve(
-    settings: Settings, listener: socket.socket, *, key: str = "", choose: Callable[[Job], str] | None = None
+    settings: Settings, listener: socket.socket, *, key: str = "", choose: Callable[[Asking], str] | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT; then nothing new is taken and running answers get ``drain`` seconds to end.
 
@@ -91,7 +91,7 @@ def serve(
         raise ModelUnavailable("the server did not start; what it said stands above.")
 
 
-def server_of(settings: Settings, *, key: str = "", choose: Callable[[Job], str] | None = None) -> uvicorn.Server:
+def server_of(settings: Settings, *, key: str = "", choose: Callable[[Asking], str] | None = None) -> uvicorn.Server:
     """Return the server, not yet running."""
     config = uvicorn.Config(
         build(settings, key=key, choose=choose),

@@ -35,6 +35,10 @@ class FakeEngine:
         self.shows_tools = True
         self.calls: list[dict[str, Any]] = []
         """Bodies of every generation."""
+        self.connections: set[tuple[str, int]] = set()
+        """Those that generations came over."""
+        self.drop_slots = 0
+        """Connections dropped that ask for the slots."""
         self.first = 0.0
         """Seconds before the first word: the prompt is read."""
         self.left = threading.Event()
@@ -129,10 +133,13 @@ class _Handler(BaseHTTPRequestHandler):
         return
 
     def do_GET(self) -> None:
-        if self.path == "/slots":
+        if self.path == "/slots" and self.fake.drop_slots:
+            self.fake.drop_slots -= 1
+            self._drop()
+        elif self.path == "/slots":
             self._json([{"is_processing": self.fake.running > 0}])
-            return
-        self._json({"object": "list", "data": [{"id": "inner", "owned_by": self.fake.owner}]})
+        else:
+            self._json({"object": "list", "data": [{"id": "inner", "owned_by": self.fake.owner}]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -147,6 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with fake.lock:
             fake.calls.append(body)
+            fake.connections.add(self.client_address)
             drop = fake.drop_before > 0
             fake.drop_before -= drop
             fake.running += 1

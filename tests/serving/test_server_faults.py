@@ -50,6 +50,15 @@ def test_a_client_that_leaves_stops_the_generation(client: httpx.Client, engine:
     until(lambda: 'status="499"' in client.get("/metrics").text)
 
 
+@pytest.mark.parametrize(("owner", "count"), [("llamacpp", 4), ("vllm", 1)])
+def test_connections_that_a_llama_server_ends_are_not_kept(engine: FakeEngine, owner: str, count: int) -> None:
+    engine.owner = owner
+    with served(engine.settings()) as client:
+        for stream in (True, False, True, False):
+            assert client.post(CHAT, json={**HELLO, "stream": stream}).status_code == 200
+    assert len(engine.connections) == count
+
+
 def test_a_client_that_leaves_while_the_prompt_is_read(client: httpx.Client, engine: FakeEngine) -> None:
     endless(engine)
     engine.first = 0.5

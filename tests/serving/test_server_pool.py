@@ -115,6 +115,19 @@ async def test_one_that_another_command_uses_is_never_evicted(machine: Machine) 
     assert pool.resident == (b,)
 
 
+async def test_a_connection_that_breaks_is_no_engine_that_died(machine: Machine) -> None:
+    pool = pool_of(machine, 500)
+    a, b, _ = machine.names
+    await use(pool, a)
+    machine.engines[a].running, machine.engines[a].drop_slots = 1, 2
+    with pytest.raises(ServerBusy):
+        await use(pool, b)
+    assert pool.resident == (a,) and machine.engines[a].drop_slots == 0
+    machine.engines[a].running, machine.engines[a].drop_slots = 0, 9
+    await use(pool, b)
+    assert pool.resident == (b,), "one that never answers is of no use"
+
+
 async def test_one_that_never_fits_is_told(machine: Machine) -> None:
     with pytest.raises(ModelUnavailable, match="memory_mib"):
         await use(pool_of(machine, 100), machine.names[0])

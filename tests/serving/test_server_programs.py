@@ -1,6 +1,7 @@
 """Programs on a server: calls that feed each other without a way back to the client between them."""
 
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -10,14 +11,14 @@ from fake_engine import FakeEngine, events, running, served, until
 
 from shuntyard.errors import ModelUnavailable, RequestRefused
 from shuntyard.messages import Place
-from shuntyard.serving import ProgramRequest, ProgramStep, run_program
+from shuntyard.serving import ProgramBody, ProgramRequest, ProgramStep, run_program
 from shuntyard.serving.engines import CHILD, Call, Chunk
 from shuntyard.serving.prompt import Prompt, call_of
 from shuntyard.serving.schedule import Scheduler
 from shuntyard.serving.server.asked import ChatMessage, ChatRequest
 from shuntyard.serving.server.chat import gather
 from shuntyard.serving.server.generate import Meter
-from shuntyard.serving.server.programs import ProgramJob
+from shuntyard.serving.server.programs import Run
 
 PATH = "/v1/programs"
 CHAIN: dict[str, Any] = {
@@ -155,6 +156,12 @@ class LinedEngine:
         return None
 
 
+async def run_on(engine: LinedEngine, asked: ProgramRequest, place: Place | None = None) -> ProgramBody:
+    run = Run(asked, lambda name: nullcontext(engine), place=place)
+    await run.carry(nullcontext())
+    return await run.whole()
+
+
 async def _mean(applications: int, *, chained: bool) -> float:
     """The mean tick at which applications of three calls are done; all come at once."""
     engine, done = LinedEngine(), []
@@ -163,8 +170,7 @@ async def _mean(applications: int, *, chained: bool) -> float:
         texts = ["go", "{{a0}}", "{{a1}}"]
         if chained:
             steps = tuple(ProgramStep(output=f"a{n}", prompt=text) for n, text in enumerate(texts))
-            meter = Meter(place=Place(run=f"run{number}", arrived=number + 1.0))
-            await ProgramJob(ProgramRequest(steps=steps)).whole(engine, meter)
+            await run_on(engine, ProgramRequest(steps=steps), Place(run=f"run{number}", arrived=number + 1.0))
         else:
             for text in texts:
                 await gather(engine, ChatRequest(messages=(ChatMessage(role="user", content=text),)), Meter())
@@ -194,7 +200,7 @@ async def test_the_critical_path_goes_first() -> None:
         ProgramStep(output="long2", prompt="{{long1}}", max_tokens=10),
         ProgramStep(output="end", prompt="{{long2}} {{side1}} {{side2}}", max_tokens=10),
     )
-    body = await ProgramJob(ProgramRequest(steps=steps, outputs=("end",))).whole(engine, Meter())
+    body = await run_on(engine, ProgramRequest(steps=steps, outputs=("end",)))
     assert engine.order[0] == "long1" and engine.order[-1] == "end"
     assert engine.order.index("long2") < engine.order.index("side2")
     assert body.variables == {"end": "x"} and body.usage.completion_tokens == 5
