@@ -1,8 +1,8 @@
 """What the engine was compiled with, and an engine compiled for this machine in its place.
 
 A build of one's own is never required and never trusted: before its first use with a model it must write the tokens
-that the engine of the package writes, in a process of its own. One that crashes (kernels for AMX do on some
-machines) or writes something else is told of and left alone.
+that the engine of the package writes, and obey a grammar, in a process of its own. One that crashes (kernels for AMX
+do on some machines), writes something else or was built without llguidance is told of and left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import httpx
 from ..errors import SettingsInvalid
 from ..messages import Frozen
 from .part import writing
+from .schema import compact
 
 KERNELS = ("AVX", "AVX2", "FMA", "F16C", "AVX512", "AVX512_VNNI", "AVX512_BF16", "AVX_VNNI", "AMX_INT8", "NEON", "SVE")
 """Those that matter for speed, as llama.cpp calls them."""
@@ -40,6 +42,8 @@ _FLAGS = {
 PROMPT = "A river runs from the mountains to the sea. On its way it passes towns, fields and woods. At its mouth lies a"
 """Of more than one batch of one token: the known crash of AMX kernels needs two."""
 TOKENS = 12
+WORD = "zx-41"
+"""No model writes it by itself: an engine that does obeys the grammar."""
 _PATIENCE = 300.0
 
 
@@ -59,6 +63,16 @@ class Checked(Frozen):
 
     good: bool
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What an engine did when it was tried."""
+
+    tokens: list[int]
+    """How it continues ``PROMPT`` greedily."""
+    obeys: bool
+    """Whether it wrote what a grammar for llguidance wants, by which schemas are enforced."""
 
 
 def kernels(build: str = "") -> Kernels:
@@ -89,11 +103,13 @@ def uses_of(system_info: str) -> tuple[str, ...]:
 
 def name_of(build: str = "") -> str:
     """Return the engine's name and version; that of a build of one's own changes with its files."""
+    if build:
+        own = next((found.version for found in distributions(name="xllamacpp", path=[build])), "of unknown version")
+        return f"xllamacpp {own}, own build {_mark(Path(build))}"
     try:
-        name = f"xllamacpp {version('xllamacpp')}"
+        return f"xllamacpp {version('xllamacpp')}"
     except PackageNotFoundError:
-        name = "xllamacpp (not installed)"
-    return f"{name}, own build {_mark(Path(build))}" if build else name
+        return "xllamacpp (not installed)"
 
 
 def cpu_name() -> str:
@@ -124,7 +140,7 @@ def usable(build: Path, model: Path, folder: Path, *, threads: int, tell: Callab
     note = folder / f"kernels-{hashlib.sha256(key.encode()).hexdigest()[:16]}.check"
     checked = _noted(note)
     if checked is None:
-        checked = compare(_write(model, threads, ""), _write(model, threads, str(build)))
+        checked = compare(_try(model, threads, ""), _try(model, threads, str(build)))
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             note.write_text(checked.model_dump_json(), encoding="utf-8")
@@ -133,27 +149,31 @@ def usable(build: Path, model: Path, folder: Path, *, threads: int, tell: Callab
     return str(build) if checked.good else ""
 
 
-def compare(default: list[int] | None, own: list[int] | None) -> Checked:
-    """Judge the tokens of an own build by those of the package's engine; None where an engine gave none.
+def compare(default: Trial | None, own: Trial | None) -> Checked:
+    """Judge an own build by the package's engine; None where an engine gave nothing.
 
     Other kernels round differently, so a rare tie may fall otherwise: half of the tokens must be equal from the
     beginning on.
     """
     if own is None:
         return Checked(good=False, why="it crashed, or did not answer")
+    if not own.obeys:
+        return Checked(good=False, why="it enforces no JSON schema; build it with llguidance (docs/kernels.md)")
     if default is None:
         # Then there is nothing to fall back to, and it did answer.
         return Checked(good=True, why="the engine of the package does not run here")
-    same = next(
-        (at for at, (a, b) in enumerate(zip(default, own, strict=False)) if a != b), min(len(default), len(own))
-    )
-    if same * 2 < max(len(default), 1):
-        return Checked(good=False, why=f"only {same} of its first {len(default)} tokens are right ({own!r})")
-    return Checked(good=True, why=f"{same} of {len(default)} tokens equal")
+    pairs = zip(default.tokens, own.tokens, strict=False)
+    shorter = min(len(default.tokens), len(own.tokens))
+    same = next((at for at, (a, b) in enumerate(pairs) if a != b), shorter)
+    if same * 2 < max(len(default.tokens), 1):
+        return Checked(
+            good=False, why=f"only {same} of its first {len(default.tokens)} tokens are right ({own.tokens!r})"
+        )
+    return Checked(good=True, why=f"{same} of {len(default.tokens)} tokens equal")
 
 
-def _write(model: Path, threads: int, build: str) -> list[int] | None:
-    """Have an engine of its own continue ``PROMPT`` greedily; None when it dies of it."""
+def _try(model: Path, threads: int, build: str) -> Trial | None:
+    """Have an engine of its own continue ``PROMPT`` greedily and obey a grammar; None when it dies of it."""
     token = secrets.token_urlsafe(16)
     order = {"model": str(model), "context": 256, "threads": threads, "token": token, "build": build}
     process = subprocess.Popen(
@@ -171,10 +191,9 @@ def _write(model: Path, threads: int, build: str) -> list[int] | None:
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
         url = json.loads(process.stdout.readline())["url"]
-        body = {"prompt": PROMPT, "n_predict": TOKENS, "temperature": 0, "return_tokens": True}
         headers = {"Authorization": f"Bearer {token}"}
-        answer = httpx.post(f"{url}/completion", json=body, headers=headers, timeout=_PATIENCE, trust_env=False)
-        return [int(item) for item in answer.json()["tokens"]]
+        with httpx.Client(base_url=url, headers=headers, timeout=_PATIENCE, trust_env=False) as client:
+            return _tried(client)
     except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
         return None
     finally:
@@ -183,6 +202,15 @@ def _write(model: Path, threads: int, build: str) -> list[int] | None:
         process.wait()
         process.stdin.close()
         process.stdout.close()
+
+
+def _tried(client: httpx.Client) -> Trial:
+    body = {"prompt": PROMPT, "n_predict": TOKENS, "temperature": 0, "return_tokens": True}
+    tokens = [int(item) for item in client.post("/completion", json=body).json()["tokens"]]
+    asked = {"prompt": PROMPT, "n_predict": 4 * TOKENS, "temperature": 0, "grammar": compact({"const": WORD})}
+    answer = client.post("/completion", json=asked)
+    # An engine without llguidance refuses the request.
+    return Trial(tokens, obeys=answer.is_success and answer.json()["content"].strip() == json.dumps(WORD))
 
 
 def _noted(note: Path) -> Checked | None:
@@ -196,7 +224,9 @@ def _mark(build: Path) -> str:
     files: list[Any] = []
     for path in sorted(build.glob("xllamacpp*/*")):
         state = path.stat()
-        files.append([path.name, state.st_size, state.st_mtime_ns])
+        # Folders are left out: Python makes one for its bytecode at the first use.
+        if path.is_file():
+            files.append([path.name, state.st_size, state.st_mtime_ns])
     return hashlib.sha256(json.dumps([str(build), files]).encode()).hexdigest()[:8]
 
 

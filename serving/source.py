@@ -134,13 +134,11 @@ class LocalSource:
 
     async def _build(self, weights: Path) -> str:
         """Return the folder of the engine of one's own that the settings name, once it has proved itself, or ""."""
-        path = self._settings.engine_path
-        if path is None:
+        if self._settings.engine_path is None:
             return ""
-        folder, threads = supervise.engines_folder(self._settings), threads_of(self._settings)
 
         def work(*, on_progress: Callable[[float, float], None]) -> str:
-            return kernels.usable(path, weights, folder, threads=threads, tell=self._tell)
+            return build_of(weights, self._settings, self._tell)
 
         return await self._patiently(work, "checking the engine of engine_path")
 
@@ -249,6 +247,18 @@ class LocalSource:
         finally:
             left.set()
         raise failure or AssertionError
+
+
+def build_of(weights: Path, settings: Settings, tell: Callable[[str], None]) -> str:
+    """Return the folder of the engine of one's own that runs ``weights`` under ``settings``, or "" (the package's).
+
+    Blocks, for minutes where the build has to prove itself first; ``tell`` is told when it does not. Raises
+    SettingsInvalid.
+    """
+    if settings.engine_path is None:
+        return ""
+    folder, threads = supervise.engines_folder(settings), threads_of(settings)
+    return kernels.usable(settings.engine_path, weights, folder, threads=threads, tell=tell)
 
 
 class _Left(Exception):

@@ -55,7 +55,13 @@ class EngineSpec:
         state = self.model.stat()
         file = (str(self.model.resolve()), state.st_size, state.st_mtime_ns)
         parts = [PROTOCOL, *file, self.context, self.knobs.order()]
-        parts += [self.instance, self.build] if self.instance or self.build else []
+        if self.build:
+            from .kernels import name_of
+
+            # A build that was made again is another engine.
+            parts += [self.instance, name_of(self.build)]
+        elif self.instance:
+            parts += [self.instance, ""]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -14,10 +14,12 @@ from typing import Any
 from ...errors import UnknownName
 from ...serving.engine import SLOTS
 from ...serving.fetch import ensure
+from ...serving.kernels import name_of
 from ...serving.knobs import gate
 from ...serving.knobs.knobs import Knobs, threads_of
 from ...serving.knobs.lone import Lone, lone
 from ...serving.knobs.texts import TEXTS
+from ...serving.source import build_of
 from ...settings import load
 
 NAME = "knobs"
@@ -27,6 +29,7 @@ PARTS = ("memory", "gate", "speculation", "stall")
 @dataclass(frozen=True, slots=True)
 class _Setup:
     weights: Path
+    build: str
     knobs: Knobs
     types: tuple[str, ...]
     kind: str
@@ -54,7 +57,7 @@ def run(
 
     ``rounds`` is how often an answer is asked for again.
     """
-    settings = load({})
+    settings, say = load({}), say or (lambda text: None)
     known: dict[str, Callable[[_Setup], dict[str, Any]]] = {
         "memory": _memory,
         "gate": _gate,
@@ -64,23 +67,25 @@ def run(
     for part in parts.split(","):
         if part not in known:
             raise UnknownName("part", part, list(known))
+    weights = ensure(model, settings)[0]
     setup = _Setup(
-        weights=ensure(model, settings)[0],
+        weights=weights,
+        build=build_of(weights, settings, say),
         knobs=Knobs(threads=threads_of(settings)),
         types=tuple(types.split(",")),
         kind=kind,
         tokens=tokens,
         rounds=rounds,
-        say=say or (lambda text: None),
+        say=say,
     )
-    return {"model": model, **{part: known[part](setup) for part in parts.split(",")}}
+    return {"model": model, "engine": name_of(setup.build), **{part: known[part](setup) for part in parts.split(",")}}
 
 
 def _memory(setup: _Setup) -> dict[str, Any]:
     """Tokens per MiB of the KV memory that the engine says it has, at a context of 8192."""
     found: dict[str, float] = {}
     for kv in ("f16/f16", *setup.types):
-        with lone(setup.weights, setup.typed(kv), context=8192 // SLOTS) as engine:
+        with lone(setup.weights, setup.typed(kv), context=8192 // SLOTS, build=setup.build) as engine:
             found[kv] = engine.tokens_of_kv / engine.kv_mib
         setup.say(f"{kv}: {found[kv]:.1f} tokens per MiB")
     usual = found["f16/f16"]
@@ -100,7 +105,10 @@ def _speculation(setup: _Setup) -> dict[str, Any]:
     """Every text by both ways one after the other; then all again, because the pools outlive a request."""
     guessing = Knobs.model_validate({**setup.knobs.model_dump(), "speculation": setup.kind})
     found: dict[str, Any] = {}
-    with lone(setup.weights, setup.knobs) as off, lone(setup.weights, guessing) as on:
+    with (
+        lone(setup.weights, setup.knobs, build=setup.build) as off,
+        lone(setup.weights, guessing, build=setup.build) as on,
+    ):
         for kind in dict.fromkeys(text.kind for text in TEXTS):
             turns = [
                 [_both(off, on, off.read(text.said), setup.tokens) for text in TEXTS if text.kind == kind]
@@ -146,7 +154,7 @@ def _stall(setup: _Setup) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for batch in (512, 128, 32):
         knobs = Knobs.model_validate({**setup.knobs.model_dump(), "batch": batch})
-        with lone(setup.weights, knobs) as engine:
+        with lone(setup.weights, knobs, build=setup.build) as engine:
             gaps = [_gap(engine, turn) for turn in range(max(1, setup.rounds))]
         found[str(batch)] = {"gap": round(median(gap for gap, _ in gaps), 2), "long": round(gaps[0][1], 2)}
         setup.say(f"batch {batch}: {found[str(batch)]}")

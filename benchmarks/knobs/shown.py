@@ -10,7 +10,7 @@ _BARS = {"first": 1.25, "repeated": 1.6}
 
 def describe(result: Mapping[str, Any]) -> str:
     """Return one line per figure, with the bar that it is held to."""
-    lines = [str(result["model"])]
+    lines = [", ".join(str(result[key]) for key in ("model", "engine") if key in result)]
     for kv, found in result.get("memory", {}).items():
         bar = " (bar 1.8)" if kv == "q8_0/q8_0" else ""
         lines.append(f"KV {kv:10} {found['tokens_per_mib']:8.1f} tokens per MiB, {found['ratio']:.2f} of f16{bar}")

@@ -40,10 +40,11 @@ class Measured:
 
 
 @contextmanager
-def engine(weights: Path, threads: int, states: str = "", *, plain: int = 0) -> Iterator[Measured]:
+def engine(weights: Path, threads: int, states: str = "", *, plain: int = 0, build: str = "") -> Iterator[Measured]:
     """An engine that ends with the block; ``plain``: with that many slots and llama.cpp's defaults."""
     token = secrets.token_urlsafe(16)
     order = {"model": str(weights), "context": CONTEXT, "threads": threads, "token": token, "states": states}
+    order |= {"build": build, "plain": plain}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", f"{__package__.partition('.')[0]}.serving.engine"],
         stdin=subprocess.PIPE,
@@ -53,7 +54,7 @@ def engine(weights: Path, threads: int, states: str = "", *, plain: int = 0) -> 
     )
     assert process.stdin is not None and process.stdout is not None
     try:
-        process.stdin.write(json.dumps(order | ({"plain": plain} if plain else {})).encode() + b"\n")
+        process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
         url = json.loads(process.stdout.readline())["url"]
         running = Running(

@@ -18,9 +18,11 @@ from ...errors import UnknownName
 from ...messages import Completion, ModelRequest, Place
 from ...protocols import Model
 from ...serving.fetch import ensure
+from ...serving.kernels import name_of
 from ...serving.knobs.knobs import threads_of
 from ...serving.schedule.order import ApplicationFirst, RequestFifo
 from ...serving.schedule.play import App, simulate
+from ...serving.source import build_of
 from ...settings import load
 from .chained import chained
 from .engines import Measured, bare, completion, engine, fresh, model, request, states_in, words
@@ -33,6 +35,7 @@ PARTS = ("agents", "applications", "restart", "stall", "programs")
 class _Setup:
     weights: Path
     threads: int
+    build: str
     folder: Path
     prefix: int
     calls: int
@@ -55,9 +58,11 @@ async def run(
 
     ``rounds`` is how often what is compared is taken, by turns; medians count.
     """
-    settings = load({})
+    settings, say = load({}), say or (lambda text: None)
     (weights,) = await anyio.to_thread.run_sync(ensure, model, settings)
-    found: dict[str, Any] = {"model": model, "prefix": prefix, "calls": calls, "tokens": tokens}
+    build = await anyio.to_thread.run_sync(build_of, weights, settings, say)
+    found: dict[str, Any] = {"model": model, "engine": name_of(build)}
+    found |= {"prefix": prefix, "calls": calls, "tokens": tokens}
     known: dict[str, Callable[[_Setup], Awaitable[dict[str, Any]]]] = {
         "agents": _agents,
         "applications": _applications,
@@ -73,12 +78,13 @@ async def run(
                 _Setup(
                     weights=weights,
                     threads=threads_of(settings),
+                    build=build,
                     folder=Path(folder),
                     prefix=prefix,
                     calls=calls,
                     tokens=tokens,
                     rounds=rounds,
-                    say=say or (lambda text: None),
+                    say=say,
                 )
             )
     return found
@@ -93,7 +99,7 @@ async def _agents(setup: _Setup) -> dict[str, Any]:
     """A prefix, calls at once, a join: as a burst at the engine's defaults, and ours with the prefix new and saved."""
     system = words(setup.prefix)
     tasks = [f"Write a long story about tool {n}." for n in range(setup.calls)]
-    with engine(setup.weights, setup.threads, plain=setup.calls) as plain:
+    with engine(setup.weights, setup.threads, plain=setup.calls, build=setup.build) as plain:
 
         async def ask(task: str) -> Completion:
             return completion(await bare(plain, request(system, task, setup.tokens)))
@@ -103,7 +109,7 @@ async def _agents(setup: _Setup) -> dict[str, Any]:
     found = {"burst": burst}
     warm: dict[str, Any] = {}
     for way in ("cold", "saved"):
-        with engine(setup.weights, setup.threads, str(setup.folder)) as ours:
+        with engine(setup.weights, setup.threads, str(setup.folder), build=setup.build) as ours:
             opened = model(ours, states=states_in(setup.folder, setup.weights))
 
             async def through(task: str, opened: Model = opened) -> Completion:
@@ -189,7 +195,7 @@ async def _applications(setup: _Setup) -> dict[str, Any]:
         for name, order in (("fifo", RequestFifo()), ("first", ApplicationFirst()))
     }
     means: dict[str, list[float]] = {"fifo": [], "first": []}
-    with engine(setup.weights, setup.threads) as ours:
+    with engine(setup.weights, setup.threads, build=setup.build) as ours:
         for turn in range(setup.rounds):
             for way, found in means.items():
                 opened = model(ours, slots=1, fifo=way == "fifo")
@@ -228,7 +234,7 @@ async def _restart(setup: _Setup) -> dict[str, Any]:
     asked = request(words(setup.prefix), "Write a long story about tool 3.", setup.tokens)
     found: list[tuple[float, float, Completion]] = []
     for _ in range(2):
-        with engine(setup.weights, setup.threads, str(setup.folder)) as ours:
+        with engine(setup.weights, setup.threads, str(setup.folder), build=setup.build) as ours:
             opened = model(ours, states=states_in(setup.folder, setup.weights))
             await opened.complete(request("", "Hello.", 1))
             begin = ours.cpu()
@@ -253,7 +259,10 @@ async def _restart(setup: _Setup) -> dict[str, Any]:
 async def _stall(setup: _Setup) -> dict[str, Any]:
     """A short call that comes while a long prompt is being read: how long it, and the long one, wait."""
     found: dict[str, list[dict[str, float]]] = {"defaults": [], "ours": []}
-    with engine(setup.weights, setup.threads, plain=3) as plain, engine(setup.weights, setup.threads) as ours:
+    with (
+        engine(setup.weights, setup.threads, plain=3, build=setup.build) as plain,
+        engine(setup.weights, setup.threads, build=setup.build) as ours,
+    ):
         opened = model(ours, states=states_in(setup.folder, setup.weights))
 
         async def bare_ask(asked: ModelRequest, heard: Callable[[], None]) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 def describe(result: Mapping[str, Any]) -> str:
     """Return one line per figure, with the bar that it is held to."""
-    lines = [f"{result['model']}, {result['prefix']} tokens of prefix, {result['calls']} calls of {result['tokens']}"]
+    made = f", {result['engine']}" if "engine" in result else ""
+    lines = [
+        f"{result['model']}{made}, {result['prefix']} tokens of prefix, {result['calls']} calls of {result['tokens']}"
+    ]
     if found := result.get("agents"):
         burst, warm = found["burst"], found["warm"]
         for way in ("cold", "saved"):

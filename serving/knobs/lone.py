@@ -70,8 +70,13 @@ class Lone:
 
 
 @contextmanager
-def lone(weights: Path, knobs: Knobs, *, context: int = 2048, states: Path | None = None) -> Iterator[Lone]:
-    """An engine on ``weights`` that ends with the block. Raises ModelUnavailable with what it said last."""
+def lone(
+    weights: Path, knobs: Knobs, *, context: int = 2048, states: Path | None = None, build: str = "", plain: int = 0
+) -> Iterator[Lone]:
+    """An engine on ``weights`` that ends with the block; ``build`` and ``plain`` as in an engine's order.
+
+    Raises ModelUnavailable with what it said last.
+    """
     if find_spec("xllamacpp") is None:
         raise ModelUnavailable("nothing to measure without the engine; run `pip install 'shuntyard[engine]'`.")
     token = secrets.token_urlsafe(16)
@@ -83,6 +88,8 @@ def lone(weights: Path, knobs: Knobs, *, context: int = 2048, states: Path | Non
         "knobs": knobs.order(),
         "states": str(states or ""),
         "verbosity": _LOUD,
+        "build": build,
+        "plain": plain,
     }
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -106,7 +113,7 @@ def lone(weights: Path, knobs: Knobs, *, context: int = 2048, states: Path | Non
             url = json.loads(line)["url"]
             with httpx.Client(base_url=url, headers=headers, timeout=None, trust_env=False, verify=False) as client:
                 held = sum(float(size) for size in _KV.findall(said))
-                yield Lone(client, process.pid, context * SLOTS, held)
+                yield Lone(client, process.pid, context * (plain or SLOTS), held)
         finally:
             process.stdin.close()
             process.wait()
