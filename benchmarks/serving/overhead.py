@@ -14,6 +14,8 @@ from typing import Any
 import anyio
 import httpx
 
+from .foretold import foretold
+from .foretold import lines as shown
 from .places import Held, Place, engine_of, relay_before, server_before
 
 BARS = {"wall": 0.05, "cpu_ms_per_request": 2.0, "cpu_us_per_token": 50.0}
@@ -44,6 +46,7 @@ async def run(
     In each of ``rounds`` every client sends ``requests`` of ``tokens`` to the engine's own server, then to ours; the
     median of the rounds' ratios counts. CPU per token is the slope between answers of one token and of ``tokens``;
     ``floor_us_per_token`` is what a relay costs that looks at nothing.
+    With a real model ``foretold`` has what the cost model says of some calls beside what they take.
     ``leak`` requests of one token follow (10,000 is the bar), with the growth of memory and of open files.
     """
     told = say or (lambda text: None)
@@ -57,6 +60,8 @@ async def run(
         for clients in (1, 8):
             found["clients"][clients] = await _measure((engine, ours, relay), (clients, requests, tokens, rounds))
             told(f"{clients} clients: {found['clients'][clients]}")
+        if model != "stub":
+            found["foretold"] = await foretold(ours, told)
         if leak:
             found["leak"] = await _leak(ours, leak)
     found["load"] = round(os.getloadavg()[0], 1)
@@ -74,6 +79,8 @@ def describe(result: dict[str, Any]) -> str:
                 f"{clients} clients  {name:20} {value:>9.3f} {sign} {bar:g}{'' if value <= bar else '  MISSED'}"
             )
         lines.append(f"{clients} clients  {'relay, us per token':20} {row['floor_us_per_token']:>9.3f}")
+    if "foretold" in result:
+        lines += ["", "predicted / measured, on the clock", *shown(result["foretold"])]
     if "leak" in result:
         lines += ["", "  ".join(f"{name} {value}" for name, value in result["leak"].items())]
     return "\n".join(lines)
