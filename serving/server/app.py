@@ -67,8 +67,8 @@ def build(settings: Settings, *, key: str = "", choose: Callable[[Asking], str] 
     routes = [
         *(Route(path, _generating(rooms, *job, most), methods=["POST"]) for path, job in JOBS.items()),
         Route(PROGRAMS, programs.post, methods=["POST"]),
-        Route(f"{PROGRAMS}/{{id}}", programs.get),
-        Route(f"{PROGRAMS}/{{id}}", programs.delete, methods=["DELETE"]),
+        # One route: the methods that a refusal lists are those of the first route of a path.
+        Route(f"{PROGRAMS}/{{id}}", programs.one, methods=["GET", "DELETE"]),
         Route("/v1/embeddings", plain.embeddings, methods=["POST"]),
         Route("/v1/messages/count_tokens", plain.count, methods=["POST"]),
         Route("/v1/models", plain.models),

@@ -95,13 +95,11 @@ class ProgramDesk:
         self.start(run)
         return _json(run.body(), 202, {"Location": f"{PROGRAMS}/{run.id}"})
 
-    async def get(self, request: Request) -> Response:
-        """Tell how far a program is."""
-        return _json(self._found(request.path_params["id"]))
-
-    async def delete(self, request: Request) -> Response:
-        """Stop a program and tell its last state; one that is over is forgotten."""
+    async def one(self, request: Request) -> Response:
+        """Tell how far a program is; with DELETE stop it and tell its last state, or forget one that is over."""
         id = request.path_params["id"]
+        if request.method != "DELETE":
+            return _json(self._found(id))
         if id in self._running:
             run, _ = self._running[id]
             await self.stop(run)

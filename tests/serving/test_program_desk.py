@@ -174,6 +174,12 @@ def test_the_client_in_python_comes_back(client: httpx.Client, engines: tuple[Fa
     anyio.run(go)
 
 
+def test_a_refused_method_lists_those_that_there_are(client: httpx.Client) -> None:
+    refused = client.put(f"{PATH}/prog_x", json={})
+    assert refused.status_code == 405
+    assert set(refused.headers["allow"].replace(" ", "").split(",")) == {"GET", "HEAD", "DELETE"}
+
+
 def test_the_document_has_the_paths_of_programs(client: httpx.Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths[f"{PATH}/{{id}}"]) == {"get", "delete"}
