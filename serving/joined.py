@@ -92,6 +92,10 @@ class DeskEngine:
         """Return how many tokens ``prompt`` has."""
         return await self._http.tokens(prompt)
 
+    async def pieces(self, text: str) -> list[str]:
+        """Return ``text`` as the texts of its tokens."""
+        return await self._http.pieces(text)
+
     async def close(self) -> None:
         """Let go of connections, once the states that are being saved are."""
         if self._ending:

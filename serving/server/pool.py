@@ -154,7 +154,7 @@ class Pool:
                 f"model {name!r} is not installed; run `shuntyard models pull {name}`.", ids={"model": name}
             )
         await self._make_room(name)
-        _, connect = await self._source.connect(name)
+        info, connect = await self._source.connect(name)
 
         async def connected(distrust: bool) -> Running:
             running = await connect(distrust)
@@ -168,7 +168,7 @@ class Pool:
             return Address(running.url, running.token)
 
         desk = await self._source.desk(connect)
-        http = HttpEngine(name, where, CHILD)
+        http = HttpEngine(name, where, CHILD.model_copy(update={"context": info.context}))
         engine = DeskEngine(http, connected, desk, reuse=self._settings.reuse_answers)
         return Resident(engine, await connect(False))
 
