@@ -81,6 +81,8 @@ class Capabilities(Frozen):
     """Takes GBNF and llguidance grammars, which is what enforces schemas and tool choice where it does not."""
     render: bool = False
     """Applies the chat template, and counts tokens, without generating."""
+    context: int = 0
+    """Tokens of prompt and answer together, where that is known."""
     logprobs: bool = True
     logit_bias: bool = True
     samplers: bool = False

@@ -92,6 +92,10 @@ class DeskEngine:
         """Return how many tokens ``prompt`` has."""
         return await self._http.tokens(prompt)
 
+    async def pieces(self, text: str) -> list[str]:
+        """Return ``text`` as the texts of its tokens."""
+        return await self._http.pieces(text)
+
     async def close(self) -> None:
         """Let go of connections, once the states that are being saved are."""
         if self._ending:
@@ -111,7 +115,7 @@ class DeskEngine:
     async def _generating(self, call: Call) -> AsyncIterator[_Led]:
         """Hold what ``call`` needs while its answer is read."""
         with self._desk.scheduler.coming(call.place.run if call.place else ""):
-            prompt = await self._prompt(call)
+            prompt = await self.prompt_of(call)
         waiting = call_of(call.place, prompt)
         count = min(int(call.body.get("n", 1)), self.capabilities.slots)
         for put_off in range(PUT_OFF + 1):
@@ -169,7 +173,7 @@ class DeskEngine:
                 await old[1].aclose()
         return self._client[1]
 
-    async def _prompt(self, call: Call) -> Prompt:
+    async def prompt_of(self, call: Call) -> Prompt:
         """Return the tokens of a prompt, none where it is too short to share much."""
         body = call.body
         if call.path == "/completions":

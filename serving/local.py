@@ -123,6 +123,11 @@ class LocalModel:
             found = read(await client.post("/tokenize", json=asked), self._info.name)["tokens"]
         return joined(item["piece"] for item in found)
 
+    async def properties(self) -> dict[str, Any]:
+        """What the engine says of itself and its model."""
+        async with client_of(await self._connect(False)) as client:
+            return read(await client.get("/props"), self._info.name)
+
     async def _computed(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> Completion:
         """Wait for a slot and generate on it."""
         failure: Exception | None = None

@@ -17,7 +17,7 @@ from ..errors import ModelUnavailable, RequestRefused
 from ..messages import Frozen
 from .server.answers import Fault, Usage
 from .server.asked import ChatMessage, Count, ResponseFormat, Seed, Stop
-from .server.places import Placed
+from .server.places import Told
 
 STEPS = 64
 """Most steps of a program."""
@@ -58,8 +58,8 @@ class ProgramRequest(Frozen):
     stream: bool = False
     background: bool = False
     """Answer at once, with the id to ask by, and run on without the client."""
-    shuntyard: Placed | None = None
-    """Where the program stands in an application; without it, it is one by itself."""
+    shuntyard: Told | None = None
+    """Where the program stands in an application (without it, it is one by itself), and how its prompts may be read."""
 
 
 class StepDone(Frozen):
@@ -72,6 +72,8 @@ class StepDone(Frozen):
     """``waiting``: for a variable; ``skipped``: a variable that it needs was not made."""
     finish_reason: str = ""
     """``length``: the value was cut off at ``max_tokens``."""
+    read: str = ""
+    """How its prompt was read, where it was too long to be read whole."""
     usage: Usage | None = None
     error: Fault | None = None
 

@@ -84,7 +84,7 @@ class LocalSource:
             return TokenModel(info_of(name, tokens), self._engines[name])
         info, connection = await self.connect(name)
         if self._settings.fleet.instances > 1:
-            return await self._fleet(info, connection)
+            return await self.fleet(info, connection)
         if self._settings.engine.speculation != "auto":
             return await self._on(info, connection)
         from .knobs.speculating import SpeculatingModel, hear, kept
@@ -157,7 +157,7 @@ class LocalSource:
             await self._patiently(partial(gate.ensure, weights, knobs, self._settings), what)
         return knobs
 
-    async def _fleet(self, info: ModelInfo, first: Connection) -> Fleet:
+    async def fleet(self, info: ModelInfo, first: Connection) -> Fleet:
         """Return the model behind several engines, all of them started."""
         from .engine import SLOTS
         from .fleet.fleet import Fleet, Options

@@ -116,6 +116,13 @@ class HttpEngine:
         found = await self._ask("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})
         return list(found["tokens"])
 
+    async def pieces(self, text: str) -> list[str]:
+        """Return ``text`` as the texts of its tokens; joined they are ``text``. Raises as ``stream``."""
+        from .long.cut import joined
+
+        found = await self._ask("/tokenize", {"content": text, "with_pieces": True})
+        return joined(item["piece"] for item in found["tokens"])
+
     async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         data = json.dumps(body).encode()
         for known in (True, False):
@@ -176,7 +183,8 @@ async def url_engine(name: str, remote: RemoteModel) -> HttpEngine:
         return address
 
     kind = await _kind(name, address)
-    return HttpEngine(name, where, KINDS.get(kind, Capabilities()), model=remote.model, patience=PATIENCE)
+    can = KINDS.get(kind, Capabilities()).model_copy(update={"context": remote.context})
+    return HttpEngine(name, where, can, model=remote.model, patience=PATIENCE)
 
 
 async def _kind(name: str, address: Address) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -101,6 +102,10 @@ class Fleet(LocalModel):
         super().__init__(info, _first_of(members), emit=emit, desk=Desk(slots=1), reuse=reuse, long=options.long)
         self.members = tuple(members)
         self.journeys: deque[Journey] = deque(maxlen=REMEMBERED)
+        self.moves = 0
+        """How often answers went from one instance to another, since it began."""
+        self.deaths = 0
+        """How often an engine failed an answer that went on elsewhere, or not."""
         self._migrate = options.migrate and all(member.desk.states is not None for member in members)
         self._urgent = options.urgent
         self._jobs: dict[int, _Job] = {}
@@ -124,6 +129,27 @@ class Fleet(LocalModel):
             Load(member.slots, self._info.context, tuple(items), member.role)
             for member, items in zip(self.members, held, strict=True)
         ]
+
+    @contextmanager
+    def holding(self, call: Call, prompt: Prompt, *, without: Collection[int] = ()) -> Iterator[_Job]:
+        """Count a call that is answered elsewhere and does not move, on the instance that is freest with it (``at``).
+
+        It counts as one that waits until its ``answer.waiting`` is False. Instances in ``without`` do not get it.
+        """
+        item = Held(-1, prompt.count, urgent=is_urgent(call.priority, self._urgent))
+        known = [member.known(prompt.tokens) for member in self.members]
+        open_to = [load for at, load in enumerate(self.loads()) if at not in without]
+        places = [at for at in range(len(self.members)) if at not in without]
+        at = places[dispatch(open_to, item, known=[known[at] for at in places], roles=("mixed", "decode"))]
+        answer = Traveller(Answer(0.0, None), most=0, movable=False)
+        job = _Job(next(self._ids), call, ModelRequest(messages=()), prompt, answer, at, stays=True)
+        self._jobs[job.id] = job
+        self._balance()
+        try:
+            yield job
+        finally:
+            del self._jobs[job.id]
+            self._balance()
 
     async def _computed(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> Completion:
         free = request.temperature == 0 and request.grammar is None and request.json_schema is None
@@ -200,6 +226,7 @@ class Fleet(LocalModel):
                     job.stays = True
             except ModelUnavailable:
                 job.lost.add(job.at)
+                self.deaths += 1
                 others = [n for n in range(len(self.members)) if n not in job.lost]
                 if not others or not answer.resumable:
                     raise
@@ -240,6 +267,7 @@ class Fleet(LocalModel):
 
     def _tell(self, job: _Job, last: Part) -> None:
         journey = Journey(tuple(job.been), (*job.answer.parts, last))
+        self.moves += len(job.been) - 1
         self.journeys.append(journey)
         if self._emit is not None:
             way = " to ".join(str(n) for n in journey.instances)

@@ -79,27 +79,35 @@ class _Long:
 
 
 async def read_long(
-    model: Model, request: ModelRequest, *, options: Options | None = None, on_text: Callable[[str], None] | None = None
+    model: Model,
+    request: ModelRequest,
+    *,
+    options: Options | None = None,
+    on_text: Callable[[str], None] | None = None,
+    on_read: Callable[[str], None] = lambda how: None,
 ) -> Completion:
     """Answer ``request`` as its ``long`` says. Usage is that of all calls together.
+
+    ``on_read`` is told how it was read before any text of the answer comes.
 
     Raises ContextTooLong when what stands around the long text leaves no room for it.
     """
     begin = time.monotonic()
-    reader = _Reader(model, request, options or Options())
+    reader = _Reader(model, request, options or Options(), on_read)
     policy = reader.by_pages if request.long == "pages" else reader.by_segments
     answer = await policy(on_text)
     return answer.model_copy(update={"usage": reader.usage, "read": reader.how, "seconds": time.monotonic() - begin})
 
 
 class _Reader:
-    def __init__(self, model: Model, request: ModelRequest, options: Options) -> None:
+    def __init__(self, model: Model, request: ModelRequest, options: Options, on_read: Callable[[str], None]) -> None:
         self._model = model
         self._request = request
         self._options = options
         self._long = _long_of(request.messages)
         self.usage = Usage()
         self.how = ""
+        self._on_read = on_read
 
     async def by_segments(self, on_text: Callable[[str], None] | None) -> Completion:
         """An answer per segment, then one from the answers; the answers may take several rounds themselves."""
@@ -122,7 +130,7 @@ class _Reader:
             pieces = await self._pieces(text)
             if len(pieces) <= self._size(room, pieces) or len(rounds) > ROUNDS:
                 break
-        self.how = (
+        self._tell(
             f"in segments: {rounds[0]} of at most {room} tokens, {options.overlap} of each in the next; answered from "
             f"the answers to them" + (f", in {len(rounds)} rounds" if len(rounds) > 1 else "")
         )
@@ -144,8 +152,12 @@ class _Reader:
         shown = ""
         for last, at in zip([-1, *chosen], chosen, strict=False):
             shown += (" […] " if at != last + 1 else "") + texts[at]
-        self.how = f"in pages: {len(chosen)} of {len(texts)} with {options.page} tokens each; the others were not read"
+        self._tell(f"in pages: {len(chosen)} of {len(texts)} with {options.page} tokens each; the others were not read")
         return await self._ask(long.around(shown), on_text=on_text)
+
+    def _tell(self, how: str) -> None:
+        self.how = how
+        self._on_read(how)
 
     def _segment(self, head: str, tail: str, part: str, number: int, count: int) -> tuple[Message, ...]:
         return self._long.around(

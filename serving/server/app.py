@@ -29,7 +29,7 @@ from .hall import Hall
 from .message_models import CountRequest, MessageRequest
 from .metrics import Metrics
 from .openapi import PROGRAMS, document
-from .places import place_of
+from .places import told_of
 from .pool import Pool
 from .program_desk import ProgramDesk
 from .response_models import ResponseRequest
@@ -86,8 +86,8 @@ def build(settings: Settings, *, key: str = "", choose: Callable[[Asking], str] 
 def _generating(rooms: Rooms, kind: type[Frozen], job: Callable[[Any], Job], most: int) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         asked = await read(request, kind, most)
-        place = place_of(request.scope["headers"], getattr(asked, "shuntyard", None))
-        return Generation(rooms, job(asked), place)
+        told = told_of(request.scope["headers"], getattr(asked, "shuntyard", None))
+        return Generation(rooms, job(asked), told)
 
     return endpoint
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from ...messages import Frozen
-from .places import Placed
+from .places import Told
 
 
 def _refuse(value: bool) -> bool:
@@ -63,8 +63,8 @@ class Sampling(Frozen):
     repeat_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     grammar: str | None = None
     """GBNF, or llguidance after ``%llguidance {}``; a dialect of llama.cpp."""
-    shuntyard: Placed | None = None
-    """Where the request stands in its application; the headers ``X-Shuntyard-*`` say the same."""
+    shuntyard: Told | None = None
+    """Where the request stands in its application, and how it may be read; headers ``X-Shuntyard-*`` say the same."""
     user: str | None = None
     """Taken and ignored."""
 

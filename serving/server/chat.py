@@ -9,12 +9,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ...errors import OutputMalformed
+from ...errors import ContextTooLong, OutputMalformed
 from ..engines import Call, Chunk, Engine
 from ..schema import conforms
 from .answers import Call as CallMade
 from .answers import ChatCompletion, Choice, Said
 from .asked import CalledFunction, ChatRequest
+from .beyond import long_chunks, mended
 from .events import DONE, data, fault_data
 from .forced import forced_chunks
 from .generate import Meter, generate
@@ -35,24 +36,27 @@ async def chat_batches(engine: Engine, asked: ChatRequest, meter: Meter) -> Asyn
     schema = schema_of(asked)
     texts: dict[int, list[str]] = {}
     failure: OutputMalformed | None = None
-    async with aclosing(_source(engine, asked, meter)) as batches:
-        async for batch in batches:
-            found: list[Choices | bytes] = []
-            for chunk in batch:
-                if chunk.plain is not None and schema is None and 0 in texts:
-                    found.append(chunk.plain)
-                    continue
-                choices = chunk.value.get("choices") or []
-                if choices:
-                    found.append(choices)
-                for choice in choices:
-                    _completed(choice, texts)
-                    if schema is not None:
-                        failure = failure or _breach(choice, texts, schema, engine.name)
-            if found:
-                yield found
-            if failure is not None:
-                raise failure
+    try:
+        async with aclosing(_source(engine, asked, meter)) as batches:
+            async for batch in batches:
+                found: list[Choices | bytes] = []
+                for chunk in batch:
+                    if chunk.plain is not None and schema is None and 0 in texts:
+                        found.append(chunk.plain)
+                        continue
+                    choices = chunk.value.get("choices") or []
+                    if choices:
+                        found.append(choices)
+                    for choice in choices:
+                        _completed(choice, texts)
+                        if schema is not None:
+                            failure = failure or _breach(choice, texts, schema, engine.name)
+                if found:
+                    yield found
+                if failure is not None:
+                    raise failure
+    except ContextTooLong as error:
+        raise mended(error, engine, meter) from None
 
 
 def _completed(choice: dict[str, Any], texts: dict[int, list[str]]) -> None:
@@ -87,6 +91,12 @@ async def chat_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> Async
 
 
 def _source(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Sequence[Chunk], None]:
+    if meter.long in ("segments", "pages"):
+        return long_chunks(engine, asked, meter, plainly=_plainly, ask=chat_chunks)
+    return _plainly(engine, asked, meter)
+
+
+def _plainly(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Sequence[Chunk], None]:
     if forced(asked) is not None and not engine.capabilities.tool_choice:
         return forced_chunks(engine, asked, meter)
     return generate(engine, Call("/chat/completions", chat_body(asked, engine)), meter)

@@ -48,6 +48,10 @@ class Meter:
     tallies: list[Tally] = field(default_factory=list)
     place: Place | None = None
     """Of its calls."""
+    long: str = ""
+    """How prompts beyond the context may be read (``places.Told``)."""
+    read: str = ""
+    """How one was read."""
 
     @property
     def usage(self) -> Usage | None:

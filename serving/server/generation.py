@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...errors import RequestRefused
-from ...messages import Frozen, Place
+from ...messages import Frozen
 from ..engines import Engine
 from .generate import Meter
 from .hall import Hall
 from .metrics import Metrics
+from .places import Told
 from .pool import Pool
 from .sending import LEFT, STALL, Send, Sent
 
@@ -63,12 +64,12 @@ class Rooms:
 class Generation(Sent):
     """Waits for a place, generates, sends."""
 
-    def __init__(self, rooms: Rooms, job: Job, place: Place | None = None) -> None:
+    def __init__(self, rooms: Rooms, job: Job, told: Told) -> None:
         """Nothing is generated before it is called."""
         super().__init__(rooms.stall)
         self._rooms = rooms
         self._job = job
-        self._meter = Meter(place=place)
+        self._meter = Meter(place=told.place, long=told.long)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Send) -> None:
         """Answer, and count it."""
@@ -88,7 +89,10 @@ class Generation(Sent):
                 await self._stream(job.events(engine, self._meter), send)
                 return
             body = await job.whole(engine, self._meter)
-        await self._body(send, 200, body)
+        await self._body(send, 200, body, self._extra())
+
+    def _extra(self) -> dict[str, str]:
+        return {"X-Shuntyard-Read": self._meter.read} if self._meter.read else {}
 
     def _fault(self, error: Exception) -> bytes:
         return self._job.fault(error)

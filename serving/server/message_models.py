@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from ...messages import Frozen
 from .asked import Count, ToolName
-from .places import Placed
+from .places import Told
 
 
 class TextBlock(Frozen):
@@ -103,7 +103,7 @@ class MessageRequest(CountRequest):
     metadata: dict[str, str | None] | None = None
     """Taken and ignored, as is the field below."""
     service_tier: str | None = None
-    shuntyard: Placed | None = None
+    shuntyard: Told | None = None
     """As in chat."""
 
 

@@ -36,6 +36,22 @@ class Metrics:
         )
         self._running = Gauge("shuntyard_requests_running", "Requests being answered", registry=kept)
         self._waiting = Gauge("shuntyard_requests_waiting", "Requests in the queue", registry=kept)
+        self._held = Gauge(
+            "shuntyard_fleet_requests",
+            "Requests on an instance of a fleet",
+            ["model", "instance", "role", "state"],
+            registry=kept,
+        )
+        self._freedom = Gauge(
+            "shuntyard_fleet_free_tokens",
+            "Free tokens per request on an instance",
+            ["model", "instance"],
+            registry=kept,
+        )
+        self._moves = Gauge("shuntyard_fleet_moves", "Moves between instances so far", ["model"], registry=kept)
+        self._deaths = Gauge(
+            "shuntyard_fleet_failures", "Answers that an engine failed so far", ["model"], registry=kept
+        )
         self._memory = Gauge("shuntyard_engine_bytes", "Resident memory of an engine", ["model"], registry=kept)
 
     def ended(self, job: Asking, status: int, meter: Meter) -> None:
@@ -62,4 +78,17 @@ class Metrics:
         self._memory.clear()
         for model, count in pool.bytes().items():
             self._memory.labels(model).set(count)
+        self._fleets(pool)
         return generate_latest(self._registry)
+
+    def _fleets(self, pool: Pool) -> None:
+        for gauge in (self._held, self._freedom, self._moves, self._deaths):
+            gauge.clear()
+        for model, engine in pool.fleets().items():
+            self._moves.labels(model).set(engine.fleet.moves)
+            self._deaths.labels(model).set(engine.fleet.deaths)
+            for at, load in enumerate(engine.loads()):
+                running = sum(item.running for item in load.held)
+                self._held.labels(model, str(at), load.role, "running").set(running)
+                self._held.labels(model, str(at), load.role, "waiting").set(len(load.held) - running)
+                self._freedom.labels(model, str(at)).set(load.freedom)

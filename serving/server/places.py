@@ -1,10 +1,10 @@
-"""Where a request stands in its application: headers or a field of its body, checked."""
+"""What a request tells beyond other servers' fields, by headers or a field of its body: checked."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -13,7 +13,7 @@ from ...errors import RequestRefused
 from ...messages import Frozen, Place
 
 PREFIX = "x-shuntyard-"
-"""Begins the name of every header; the rest is a field of ``Placed``."""
+"""Begins the name of every header; the rest is a field of ``Told``."""
 DAY = 86_400.0
 
 
@@ -46,26 +46,40 @@ class Placed(Frozen):
     """The model that the application asks next; it is loaded meanwhile where there is room."""
 
 
-def place_of(headers: Iterable[tuple[bytes, bytes]], body: Placed | None) -> Place | None:
-    """Return the place that a request tells, None when it tells none.
+class Told(Placed):
+    """Its place, and how it may be read."""
 
-    Raises RequestRefused, naming the header, for one that is unknown or wrong, or when the body tells a place too.
+    long: Literal["", "no", "segments", "pages"] = ""
+    """How a prompt beyond the model's context may be read: all of it in segments (several calls), or a constant number
+    of its pages. Empty or ``no``: it is refused."""
+
+    @property
+    def place(self) -> Place | None:
+        """Where it stands; None when it does not say."""
+        found = Place(**self.model_dump(exclude={"long"}))
+        return found if found != Place() else None
+
+
+def told_of(headers: Iterable[tuple[bytes, bytes]], body: Placed | None) -> Told:
+    """Return what a request tells.
+
+    Raises RequestRefused, naming the header, for one that is unknown or wrong, or when the body tells something too.
     """
     found: dict[str, str] = {}
     for name, value in headers:
         header = name.decode("latin-1").lower()
         if header.startswith(PREFIX):
             field = header.removeprefix(PREFIX)
-            if field not in Placed.model_fields:
-                known = ", ".join(f"X-Shuntyard-{name.title()}" for name in Placed.model_fields)
+            if field not in Told.model_fields:
+                known = ", ".join(f"X-Shuntyard-{name.title()}" for name in Told.model_fields)
                 raise RequestRefused(f"header {header!r} is not known; there are {known}.", param=header)
             found[field] = unquote(value.decode("latin-1"))
     if not found:
-        return None if body is None else Place(**body.model_dump())
+        return Told() if body is None else Told(**body.model_dump())
     if body is not None:
         raise RequestRefused("the place is in the headers and in 'shuntyard'; send one of them.", param="shuntyard")
     try:
-        return Place(**Placed.model_validate(found).model_dump())
+        return Told.model_validate(found)
     except ValidationError as error:
         item = error.errors(include_url=False)[0]
         header = f"X-Shuntyard-{str(item['loc'][0]).title()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,9 @@ import anyio.to_thread
 from ...errors import ModelUnavailable, ServerBusy, ShuntyardError, UnknownName
 from ...settings import Settings
 from .. import fetch, supervise
+from ..desk import Desk
 from ..engines import CHILD, Engine
+from ..fleet.served import FleetEngine
 from ..joined import DeskEngine
 from ..registry import MODELS, LocalEntry, find
 from ..source import LocalSource
@@ -38,8 +40,8 @@ class Resident:
     """A loaded model."""
 
     engine: Engine
-    running: Running | None = None
-    """Its process; None behind a URL."""
+    running: list[Running] = field(default_factory=list)
+    """Its processes, of a fleet one per instance; none behind a URL."""
     users: int = 0
     used: float = field(default_factory=time.monotonic)
 
@@ -131,7 +133,12 @@ class Pool:
 
     def bytes(self) -> dict[str, int]:
         """Resident bytes of every loaded local model, measured now."""
-        return {name: self._needs(name) for name, item in self._residents.items() if item.running is not None}
+        return {name: self._needs(name) for name, item in self._residents.items() if item.running}
+
+    def fleets(self) -> dict[str, FleetEngine]:
+        """Loaded models that several engines answer for."""
+        engines = {name: item.engine for name, item in self._residents.items()}
+        return {name: engine for name, engine in engines.items() if isinstance(engine, FleetEngine)}
 
     async def _load(self, name: str) -> Resident:
         self.known(name)
@@ -154,29 +161,27 @@ class Pool:
                 f"model {name!r} is not installed; run `shuntyard models pull {name}`.", ids={"model": name}
             )
         await self._make_room(name)
-        _, connect = await self._source.connect(name)
+        info, connect = await self._source.connect(name)
+        if self._settings.fleet.instances == 1:
+            desk = await self._source.desk(connect)
+            return Resident(self._joined(name, info.context, connect, desk), [await connect(False)])
+        fleet = await self._source.fleet(info, connect)
+        engines = [self._joined(name, info.context, member._connect, member.desk) for member in fleet.members]
+        return Resident(FleetEngine(fleet, engines), [await member._connect(False) for member in fleet.members])
 
-        async def connected(distrust: bool) -> Running:
-            running = await connect(distrust)
-            resident = self._residents.get(name)
-            if resident is not None:
-                resident.running = running
-            return running
-
+    def _joined(self, name: str, context: int, connect: Callable[[bool], Awaitable[Running]], desk: Desk) -> DeskEngine:
         async def where(distrust: bool) -> Address:
-            running = await connected(distrust)
+            running = await connect(distrust)
             return Address(running.url, running.token)
 
-        desk = await self._source.desk(connect)
-        http = HttpEngine(name, where, CHILD)
-        engine = DeskEngine(http, connected, desk, reuse=self._settings.reuse_answers)
-        return Resident(engine, await connect(False))
+        http = HttpEngine(name, where, CHILD.model_copy(update={"context": context}))
+        return DeskEngine(http, connect, desk, reuse=self._settings.reuse_answers)
 
     async def _make_room(self, name: str) -> None:
         """Evict until ``name`` fits the budget beside the rest."""
         entry = find(name)
         weights = entry.path.stat().st_size if entry.path is not None else entry.bytes
-        needs = self._known.get(name) or int(weights * FACTOR) + BASE
+        needs = self._known.get(name) or (int(weights * FACTOR) + BASE) * self._settings.fleet.instances
         if needs > self._budget:
             raise ModelUnavailable(
                 f"model {name!r} needs about {needs // MIB} MiB, and engines may have {self._budget // MIB} MiB; "
@@ -191,8 +196,7 @@ class Pool:
         idle = [(item.used, name) for name, item in self._residents.items() if item.running and not item.users]
         for _, name in sorted(idle):
             resident = self._residents.pop(name)
-            assert resident.running is not None
-            if await anyio.to_thread.run_sync(partial(supervise.retire, resident.running)):
+            if await anyio.to_thread.run_sync(partial(_retired, tuple(resident.running))):
                 await resident.engine.close()
                 return True
             # Another command is using it.
@@ -200,8 +204,7 @@ class Pool:
         return False
 
     def _needs(self, name: str) -> int:
-        running = self._residents[name].running
-        measured = self._measure(running.engine_pid) if running is not None else 0
+        measured = sum(self._measure(_now(running).engine_pid) for running in self._residents[name].running)
         if measured:
             self._known[name] = measured
         return measured or self._known.get(name, 0)
@@ -226,6 +229,16 @@ class Pool:
             installed=self._installed(name),
             capabilities=loaded.engine.capabilities if loaded is not None else None,
         )
+
+
+def _retired(engines: Sequence[Running]) -> bool:
+    """Stop ``engines``; False when one of them works for anybody. Those before it are started again when asked."""
+    return all(supervise.retire(_now(engine)) for engine in engines)
+
+
+def _now(running: Running) -> Running:
+    """The engine that was ``running``, which may have been started anew since."""
+    return supervise.peek(running.file.parent, running.key) or running
 
 
 def resident_bytes(pid: int) -> int:

@@ -14,14 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import RequestRefused
-from ...messages import Place
 from ...settings import ServeSettings
 from ..program import ProgramBody, ProgramRequest
 from .door import read
 from .events import fault_of, named, status_of
 from .generation import Rooms
 from .openapi import PROGRAMS
-from .places import place_of
+from .places import Told, told_of
 from .programs import Run
 from .sending import LEFT, Send, Sent
 
@@ -84,10 +83,10 @@ class ProgramDesk:
     async def post(self, request: Request) -> Response:
         """Start a program, and answer when it is over, or at once when it runs in the background."""
         asked = await read(request, ProgramRequest, self._body)
-        place = place_of(request.scope["headers"], asked.shuntyard)
+        told = told_of(request.scope["headers"], asked.shuntyard)
         if asked.stream and asked.background:
             raise RequestRefused("'background' excludes 'stream'; send one of them.", param="background")
-        run = self._run(asked, place)
+        run = self._run(asked, told)
         if not asked.background:
             return _Answer(self, run, self._rooms.stall)
         # A program that nobody waits for is told at once that there is no place, too.
@@ -130,9 +129,9 @@ class ProgramDesk:
         for run, _ in list(self._running.values()):
             await self.stop(run)
 
-    def _run(self, asked: ProgramRequest, place: Place | None) -> Run:
-        pool = self._rooms.pool
-        run = Run(asked, pool.using, place=place, prefetch=pool.prefetch)
+    def _run(self, asked: ProgramRequest, told: Told) -> Run:
+        pool, place = self._rooms.pool, told.place
+        run = Run(asked, pool.using, place=place, long=told.long, prefetch=pool.prefetch)
         run.models(lambda name: self._rooms.named(name, run))
         for name in sorted(run.used):
             pool.known(name)

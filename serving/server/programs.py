@@ -67,6 +67,7 @@ class Run:
         lend: Lend,
         *,
         place: Place | None = None,
+        long: str = "",
         prefetch: Callable[[str], None] = lambda name: None,
     ) -> None:
         """Raises RequestRefused for a program that cannot run. Its models are to be named (``models``) before it does.
@@ -77,7 +78,7 @@ class Run:
         self.model = asked.model
         self.stream = asked.stream
         self.background = asked.background
-        self.meter = Meter(place=place)
+        self.meter = Meter(place=place, long=long)
         self.over = anyio.Event()
         self.failure: Exception | None = None
         self._created = int(time.time())
@@ -194,7 +195,9 @@ class Run:
                 mine.begun = True
                 answer = await self._answer(mine, meter)
                 mine.value = answer.text
-                row = row.model_copy(update={"status": "done", "finish_reason": answer.finish, "usage": meter.usage})
+                row = row.model_copy(
+                    update={"status": "done", "finish_reason": answer.finish, "usage": meter.usage, "read": meter.read}
+                )
         except ShuntyardError as error:
             row = row.model_copy(update={"status": "failed", "error": _told_of(error), "usage": _counted(meter)})
         finally:
@@ -265,13 +268,14 @@ class Run:
     def _metered(self, name: str) -> Meter:
         place = self.meter.place or Place()
         return Meter(
+            long=self.meter.long,
             place=Place(
                 run=place.run or self.id,
                 node=name,
                 arrived=place.arrived or self.meter.arrived,
                 priority=place.priority + self._flow.ahead[name],
                 follows=name in self._flow.feeds or place.follows,
-            )
+            ),
         )
 
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from ...messages import Frozen
 from .asked import Count, No, ToolName
-from .places import Placed
+from .places import Told
 
 
 class InputPart(Frozen):
@@ -107,7 +107,7 @@ class ResponseRequest(Frozen):
     tool_choice: Literal["none", "auto", "required"] | NamedFunctionTool | None = None
     parallel_tool_calls: bool | None = None
     text: TextSettings | None = None
-    shuntyard: Placed | None = None
+    shuntyard: Told | None = None
     """As in chat."""
     background: No | None = None
     """Not offered."""

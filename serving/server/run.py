@@ -39,8 +39,15 @@ def key_of(settings: Settings, given: str = "") -> str:
 def check_names(settings: Settings) -> list[str]:
     """Return the models that are offered, the default first.
 
-    Raises UnknownName, PathRefused, ModelFileBad, SettingsInvalid for one of the settings that cannot be.
+    Raises UnknownName, PathRefused, ModelFileBad, SettingsInvalid for one of the settings that cannot be, and for a
+    fleet that could not do what is set.
     """
+    fleet = settings.fleet
+    if "prefill" in fleet.roles and not settings.state_mib:
+        raise SettingsInvalid(
+            f"fleet.roles = {fleet.roles!r} hand prompts over as saved states, and state_mib = 0 saves none; raise it, "
+            "or leave roles out."
+        )
     pool = Pool(settings)
     names = pool.names()
     for name in names:

@@ -53,6 +53,10 @@ class Sent(Response):
     def _fault(self, error: Exception) -> bytes:
         """Return the bytes that end a stream which failed."""
 
+    def _extra(self) -> Mapping[str, str]:
+        """Return headers of an answer; asked for when its first bytes are there."""
+        return {}
+
     async def _answered(self, send: Send) -> None:
         try:
             await self._answer(send)
@@ -66,7 +70,8 @@ class Sent(Response):
         async with aclosing(events) as pieces:
             async for piece in pieces:
                 if not self._status:
-                    await self._start(send, 200, {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+                    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", **self._extra()}
+                    await self._start(send, 200, headers)
                 self._sending = time.monotonic()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 self._sending = 0.0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +25,8 @@ class FakeEngine:
 
     def __init__(self, words: list[str] | None = None) -> None:
         self.words = words if words is not None else ["Hello", " there", "!"]
+        self.reader: Callable[[dict[str, Any]], list[str]] | None = None
+        """What it says instead, from what it is asked."""
         self.delay = 0.0
         self.finish = "stop"
         self.owner = "llamacpp"
@@ -50,7 +53,7 @@ class FakeEngine:
 
     def settings(self, **serve: Any) -> Settings:
         """Settings of a server that offers this engine as ``fake``."""
-        fake = RemoteModel(url=f"{self.url}/v1", model="inner")
+        fake = RemoteModel(url=f"{self.url}/v1", model="inner", context=self.context)
         return Settings.model_validate(
             {"models": {"fake": fake}, "serve": {"port": 0, "models": ("fake",), "drain": 2, **serve}}
         )
@@ -150,7 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"prompt": shown + prompt})
             return
         if self.path == "/tokenize":
-            self._json({"tokens": list(range(len(body["content"].split())))})
+            words = re.findall(r"\s*\S+|\s+$", body["content"])
+            pieces = [{"id": number, "piece": word} for number, word in enumerate(words)]
+            self._json({"tokens": pieces if body.get("with_pieces") else list(range(len(body["content"].split())))})
             return
         with fake.lock:
             fake.calls.append(body)
@@ -188,8 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def _words(self, body: dict[str, Any], *, chat: bool, prompt: int) -> bool:
-        words = self.fake.words[: body.get("max_tokens", len(self.fake.words))]
-        finish = self.fake.finish if len(words) == len(self.fake.words) else "length"
+        whole = self.fake.words if self.fake.reader is None else self.fake.reader(body)
+        words = whole[: body.get("max_tokens", len(whole))]
+        finish = self.fake.finish if len(words) == len(whole) else "length"
         count = body.get("n", 1)
         for number, word in enumerate(words):
             if number == self.fake.drop_after:

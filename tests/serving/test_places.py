@@ -11,7 +11,7 @@ from shuntyard.errors import RequestRefused
 from shuntyard.messages import Message, ModelInfo, ModelRequest, Place
 from shuntyard.router.http import HttpModel, placed
 from shuntyard.serving.server.hall import Hall
-from shuntyard.serving.server.places import Placed, place_of
+from shuntyard.serving.server.places import Placed, told_of
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "fake", "messages": [{"role": "user", "content": "Say hello to all."}]}
@@ -26,9 +26,9 @@ def engine() -> Iterator[FakeEngine]:
 
 def test_what_our_client_tells_is_what_the_server_reads() -> None:
     headers = [(name.lower().encode(), value.encode("ascii")) for name, value in placed(WHOLE).items()]
-    assert place_of(headers, None) == WHOLE
-    assert place_of([(b"host", b"x")], None) is None
-    assert place_of([], Placed(run="r")) == Place(run="r")
+    assert told_of(headers, None).place == WHOLE
+    assert told_of([(b"host", b"x")], None).place is None
+    assert told_of([], Placed(run="r")).place == Place(run="r")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_our_client_tells_is_what_the_server_reads() -> None:
 )
 def test_a_header_that_is_wrong_is_named(header: str, value: str, says: str) -> None:
     with pytest.raises(RequestRefused) as caught:
-        place_of([(f"x-shuntyard-{header}".lower().encode(), value.encode())], None)
+        told_of([(f"x-shuntyard-{header}".lower().encode(), value.encode())], None)
     assert caught.value.param.lower() == f"x-shuntyard-{header}".lower() and caught.value.status == 400
     assert says in caught.value.message
 
