@@ -29,10 +29,24 @@ from ..messages import Frozen
 from .part import writing
 from .schema import compact
 
-KERNELS = ("AVX", "AVX2", "FMA", "F16C", "AVX512", "AVX512_VNNI", "AVX512_BF16", "AVX_VNNI", "AMX_INT8", "NEON", "SVE")
+KERNELS = (
+    "AVX",
+    "AVX2",
+    "FMA",
+    "F16C",
+    "AVX512",
+    "AVX512_VBMI",
+    "AVX512_VNNI",
+    "AVX512_BF16",
+    "AVX_VNNI",
+    "AMX_INT8",
+    "NEON",
+    "SVE",
+)
 """Those that matter for speed, as llama.cpp calls them."""
 _FLAGS = {
     "AVX512": "avx512f",
+    "AVX512_VBMI": "avx512vbmi",
     "AVX512_VNNI": "avx512_vnni",
     "AVX512_BF16": "avx512_bf16",
     "AVX_VNNI": "avx_vnni",
