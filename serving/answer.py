@@ -30,6 +30,11 @@ class Answer:
         """Tokens of the prompt that the engine computed."""
         return int((self.last or {}).get("timings", {}).get("prompt_n", 0))
 
+    @property
+    def took(self) -> float:
+        """Seconds that it computed them for."""
+        return float((self.last or {}).get("timings", {}).get("prompt_ms", 0.0)) / 1000
+
     def take(self, event: dict[str, Any]) -> None:
         """Take one event; its text is passed on at once."""
         progress = event.get("prompt_progress")

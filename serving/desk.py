@@ -7,6 +7,7 @@ share a prefix among slots by itself.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,6 +29,7 @@ from .schedule.once import Once
 from .schedule.scheduler import Scheduler
 from .schedule.states import SavedState, States
 from .schedule.warmth import NEAR, WIDTH, WORTH, Warmth, shared
+from .schedule.worth import Speeds, worth_keeping
 from .supervise import Running
 
 if TYPE_CHECKING:
@@ -106,6 +108,8 @@ class Desk:
         self.watch: Watch | None = None
         """Learns from what calls take."""
         self.states = states
+        self.speeds = Speeds()
+        """What reading, saving and restoring take here; learned from what they took."""
         self._leases = leases
         self._collecting = anyio.Lock()
         if leases is None:
@@ -153,10 +157,10 @@ class Desk:
         tokens, prefix = prompt.tokens, prompt.prefix
         known = shared(self.warmth.held(slot), tokens)
         state, saved = self.states.best(tokens) if self.states is not None else (None, 0)
-        if state is not None and saved - known >= NEAR:
+        if state is not None and saved - known >= NEAR and self._restores(state, saved - known):
             known = saved if await self._restore(client, slot, state) else 0
         self.warmth.note(slot, tokens[: known * WIDTH])
-        if self.states is None or prefix - known < WORTH:
+        if self.states is None or prefix - known < WORTH or not self._pays(prefix):
             return known
         await read(known, prefix)
         self.warmth.note(slot, tokens[: prefix * WIDTH])
@@ -197,14 +201,29 @@ class Desk:
     async def finished(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
         """Note that ``slot`` knows ``tokens``; its state is saved when somebody waits for it."""
         self.warmth.note(slot, tokens)
-        if self.states is not None and self.warmth.awaited(slot, self.scheduler.queued):
+        pays = self._pays(len(tokens) // WIDTH)
+        if self.states is not None and pays and self.warmth.awaited(slot, self.scheduler.queued):
             await self._save(client, slot, tokens)
 
-    async def put_off(self, client: httpx.AsyncClient, slot: int, tokens: bytes, *, worth: int = WORTH) -> None:
-        """Note that ``slot`` knows ``tokens``, and save their state: the call will go on, perhaps on another slot."""
+    async def put_off(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
+        """Note that ``slot`` knows ``tokens``, and save their state where that pays: the call will go on elsewhere."""
         self.warmth.note(slot, tokens)
-        if self.states is not None and len(tokens) >= worth * WIDTH:
+        if self.states is not None and len(tokens) >= WORTH * WIDTH and self._pays(len(tokens) // WIDTH):
             await self._save(client, slot, tokens)
+
+    async def carry(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
+        """As ``put_off``, for a call that leaves for another engine: what that costs was weighed before."""
+        self.warmth.note(slot, tokens)
+        if self.states is not None and len(tokens) >= NEAR * WIDTH:
+            await self._save(client, slot, tokens)
+
+    def _pays(self, count: int) -> bool:
+        """Whether the state of ``count`` tokens is worth a file, which is used once at least."""
+        return worth_keeping(count, self.speeds).pays()
+
+    def _restores(self, state: SavedState, count: int) -> bool:
+        """Whether ``count`` tokens are sooner restored than computed."""
+        return state.size * self.speeds.restore < count * self.speeds.token
 
     def _saved(self, tokens: bytes) -> int:
         return self.states.best(tokens)[1] if self.states is not None else 0
@@ -212,6 +231,7 @@ class Desk:
     async def _save(self, client: httpx.AsyncClient, slot: int, tokens: bytes) -> None:
         assert self.states is not None
         name = self.states.new_name()
+        began = time.monotonic()
         try:
             answer = await client.post(f"/slots/{slot}", params={"action": "save"}, json={"filename": name})
         except httpx.TransportError:
@@ -219,12 +239,16 @@ class Desk:
             return
         if answer.status_code == 200:
             count = int(answer.json()["n_saved"])
-            await anyio.to_thread.run_sync(partial(self.states.keep, name, tokens, count))
+            gain = worth_keeping(count, self.speeds).gain
+            kept = await anyio.to_thread.run_sync(partial(self.states.keep, name, tokens, count, gain=gain))
+            if kept is not None:
+                self.speeds.saved(count, kept.size, time.monotonic() - began)
         else:
             self.states.refuse(f"the engine does not save the state of a prompt: {answer.text[:200]}")
 
     async def _restore(self, client: httpx.AsyncClient, slot: int, state: SavedState) -> bool:
         assert self.states is not None
+        began = time.monotonic()
         try:
             await anyio.to_thread.run_sync(partial(self.states.check, state))
             answer = await client.post(f"/slots/{slot}", params={"action": "restore"}, json={"filename": state.name})
@@ -234,6 +258,7 @@ class Desk:
         except httpx.TransportError:
             return False
         if answer.status_code == 200 and int(answer.json()["n_restored"]) == state.count:
+            self.speeds.restored(state.size, time.monotonic() - began)
             return True
         self.states.refuse(f"the engine refuses the saved state {state.name!r}: {answer.text[:200]}; it is removed.")
         self.states.drop(state)

@@ -126,6 +126,7 @@ class Reader:
                     model=self.model,
                     watch=self.desk.watch,
                 )
+                self.desk.speeds.read(part.computed, part.took)
                 self.told(part.computed, upto)
                 if not stays and self.desk.scheduler.outranked(self.call):
                     await self.desk.put_off(client, slot, self.prompt.tokens[: upto * WIDTH])

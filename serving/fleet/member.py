@@ -15,7 +15,7 @@ from ..desk import Desk
 from ..local import LocalModel
 from ..prompt import Prompt
 from ..schedule.dispatch import Call
-from ..schedule.warmth import NEAR, WIDTH, packed, shared
+from ..schedule.warmth import WIDTH, packed, shared
 from ..supervise import Running
 from .policy import Role
 from .roles import Costs, Rates
@@ -173,7 +173,7 @@ class Member(LocalModel):
         if timings is None:
             answer.carried.append(tokens)
         answer.left(timings)
-        await self.desk.put_off(client, body["id_slot"], tokens, worth=NEAR)
+        await self.desk.carry(client, body["id_slot"], tokens)
         raise Leaving(kept=self._saved(tokens))
 
     def _saved(self, tokens: bytes) -> bool:

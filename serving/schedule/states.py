@@ -21,10 +21,14 @@ from pydantic import ValidationError
 from ...errors import StateRefused
 from ...messages import Frozen
 from .warmth import shared
+from .worth import Speeds, credit
 
 _STALE = 600.0
 """Seconds after which a file without a note is what a killed writer left."""
 _EDGE = 1 << 20
+_LEVEL = "level"
+_DATES = 1e9
+"""Times of files from which on they are dates; below, they are credits."""
 
 
 class StateIdentity(Frozen):
@@ -57,6 +61,8 @@ class SavedState(Frozen):
     """Bytes of the engine's file."""
     sha256: str
     """Of the same."""
+    gain: float = 0.0
+    """Seconds that a use was taken to save when it was kept; 0: not known."""
 
     @property
     def tokens(self) -> bytes:
@@ -78,7 +84,8 @@ def fingerprint(model: Path) -> str:
 class States:
     """The states of one identity in ``folder``; at most ``most`` bytes of all identities together lie there.
 
-    Several processes may use the folder. What was used longest ago goes first. Calls block for as long as a file
+    Several processes may use the folder. What has least credit (``worth.credit``) goes first; a note's time is that
+    credit and no date, which all processes see and one call changes. Calls block for as long as a file
     takes to read; ``best`` only looks at the folder's time.
     """
 
@@ -113,8 +120,11 @@ class States:
         """Return a name for the engine to write to; ``keep`` gives it its own."""
         return f"new-{secrets.token_hex(8)}.kv"
 
-    def keep(self, written: str, tokens: bytes, count: int) -> SavedState | None:
-        """Keep the file ``written`` as the state of ``tokens``; None when it alone is beyond the bound, or gone."""
+    def keep(self, written: str, tokens: bytes, count: int, *, gain: float = 0.0) -> SavedState | None:
+        """Keep the file ``written`` as the state of ``tokens``; None when it alone is beyond the bound, or gone.
+
+        ``gain`` is how many seconds a use of it saves, 0 where that is not known.
+        """
         path = self.folder / written
         name = f"{self.identity.key}-{hashlib.sha256(tokens).hexdigest()[:32]}.kv"
         try:
@@ -129,11 +139,13 @@ class States:
                 count=count,
                 size=size,
                 sha256=_hash(path),
+                gain=gain,
             )
             os.replace(path, self.folder / name)
             note = self.folder / f"new-{secrets.token_hex(8)}.json"
             note.write_text(state.model_dump_json(), encoding="utf-8")
             os.replace(note, self._note(name))
+            self._used(state)
         except OSError as error:
             self.refuse(f"the state of a prompt could not be kept: {error}")
             return None
@@ -158,7 +170,7 @@ class States:
                 if path.stat().st_size != state.size or _hash(path) != state.sha256:
                     raise StateRefused(f"the saved state {str(path)!r} is damaged; it is removed and computed anew.")
                 self._mark(state.name)
-            os.utime(self._note(state.name))
+            self._used(state, had=_credit_of(self._note(state.name).stat()))
         except OSError as error:
             self.drop(state)
             raise StateRefused(f"the saved state {str(path)!r} cannot be read ({error}); computed anew.") from None
@@ -175,24 +187,43 @@ class States:
                 path.unlink()
 
     def sweep(self) -> None:
-        """Remove what is beyond the bound, longest unused first, and what killed writers left."""
-        found: list[tuple[float, int, Path]] = []
+        """Remove what is beyond the bound, that of least credit first, and what killed writers left."""
+        found: list[tuple[float, float, int, Path]] = []
         for path in self.folder.glob("*.kv"):
             with suppress(OSError):
                 note = path.with_suffix(".json")
                 if note.exists():
-                    found.append((note.stat().st_mtime, path.stat().st_size, path))
+                    told = note.stat()
+                    found.append((_credit_of(told), told.st_mtime, path.stat().st_size, path))
                 elif time.time() - path.stat().st_mtime > _STALE:
                     path.unlink()
-        total = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
+        total = sum(size for *_, size, _ in found)
+        for gone, _, size, path in sorted(found):
             if total <= self._most:
                 return
             self._known.pop(path.name, None)
             with suppress(OSError):
                 path.with_suffix(".json").unlink()
                 path.unlink()
+                self._raise(gone)
             total -= size
+
+    def _used(self, state: SavedState, *, had: float = 0.0) -> None:
+        gain = state.gain or state.count * Speeds().token
+        found = credit(gain, state.size, had=had, level=self._level())
+        os.utime(self._note(state.name), (time.time(), found))
+
+    def _level(self) -> float:
+        """The highest credit that had to go so far: the time of a file of its own."""
+        try:
+            return _credit_of((self.folder / _LEVEL).stat())
+        except OSError:
+            return 0.0
+
+    def _raise(self, gone: float) -> None:
+        if gone > self._level():
+            (self.folder / _LEVEL).touch()
+            os.utime(self.folder / _LEVEL, (time.time(), gone))
 
     def _look(self) -> None:
         try:
@@ -230,6 +261,11 @@ class States:
     def _mark(self, name: str) -> None:
         with suppress(OSError):
             self._checked[name] = _mark_of(self.folder / name)
+
+
+def _credit_of(note: os.stat_result) -> float:
+    # A date: a note from before there were credits, which goes before all that have one.
+    return note.st_mtime if note.st_mtime < _DATES else 0.0
 
 
 def _mark_of(path: Path) -> tuple[int, int]:
