@@ -219,11 +219,17 @@ class Desk:
 
     def _pays(self, count: int) -> bool:
         """Whether the state of ``count`` tokens is worth a file, which is used once at least."""
-        return worth_keeping(count, self.speeds).pays()
+        found = worth_keeping(count, self.speeds).pays()
+        if not found:
+            self.speeds.declined()
+        return found
 
     def _restores(self, state: SavedState, count: int) -> bool:
         """Whether ``count`` tokens are sooner restored than computed."""
-        return state.size * self.speeds.restore < count * self.speeds.token
+        found = state.size * self.speeds.restore < count * self.speeds.token
+        if not found:
+            self.speeds.declined()
+        return found
 
     def _saved(self, tokens: bytes) -> int:
         return self.states.best(tokens)[1] if self.states is not None else 0

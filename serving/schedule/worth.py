@@ -45,6 +45,16 @@ class Speeds:
         if size > 0:
             self.restore += LEARN * (seconds / size - self.restore)
 
+    def declined(self) -> None:
+        """Note that saving or restoring did not seem to pay: what is not done is not measured.
+
+        So what is believed of files goes back to what is usual, bit by bit, and a disk or an engine that was busy once
+        is tried again.
+        """
+        usual = Speeds()
+        self.write += LEARN * (usual.write - self.write)
+        self.restore += LEARN * (usual.restore - self.restore)
+
 
 @dataclass(frozen=True, slots=True)
 class Worth:

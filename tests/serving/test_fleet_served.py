@@ -259,6 +259,21 @@ def test_a_real_engine_that_is_killed_loses_no_greedy_answer(client: httpx.Clien
     until(lambda: not any(working(engine) for engine in supervise.running(settings)))
 
 
+@pytest.mark.small_model
+@pytest.mark.timeout(900)
+def test_one_real_engine_reads_for_another(pulled: Callable[[str], str], own_engines: Path, tmp_path: Path) -> None:
+    pulled(NAME)
+    texts = [" ".join(f"Box {k * (n + 3)} stands in hall {k % 9}." for k in range(40)) for n in range(4)]
+    roles = FleetSettings(instances=2, roles=("prefill", "decode"))
+    with real(tmp_path / "engines", ServeSettings(port=0, models=(NAME,), drain=2)) as made:
+        with served(made.model_copy(update={"fleet": roles})) as client, ThreadPoolExecutor(4) as threads:
+            client.timeout = httpx.Timeout(300)
+            answers = [answer.json() for answer in threads.map(lambda text: client.post(CHAT, json=body(text)), texts)]
+            assert [answer["usage"]["completion_tokens"] for answer in answers] == [6] * 4
+            assert figures(client, "shuntyard_fleet_moves").popitem()[1] >= 1, "reading holds up nobody who writes"
+            assert any('role="prefill"' in head for head in figures(client, "shuntyard_fleet_requests"))
+
+
 def working(engine: supervise.Running) -> bool:
     headers = {"Authorization": f"Bearer {engine.token}"}
     slots = httpx.get(f"{engine.url}/slots", headers=headers, trust_env=False, timeout=60).json()

@@ -42,6 +42,13 @@ def test_speeds_follow_what_was_measured() -> None:
         speeds.restored(1000, 1e-4)
     assert speeds.token == pytest.approx(5e-3, rel=0.01) and speeds.token_bytes == pytest.approx(46_000, rel=0.01)
     assert speeds.write == pytest.approx(1e-7, rel=0.01) and speeds.restore == pytest.approx(1e-7, rel=0.01)
+    stalled = Speeds()
+    stalled.restored(1000, 1.0)
+    stalled.saved(1, 1000, 1.0)
+    assert not worth_keeping(1000, stalled).pays()
+    for _ in range(60):
+        stalled.declined()
+    assert worth_keeping(1000, stalled).pays(), "a stall is not believed for ever"
     before = Speeds()
     before.read(0, 1.0)
     before.saved(0, 0, 1.0)
