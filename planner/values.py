@@ -389,8 +389,6 @@ def _unique(name: str, *, taken: Mapping[str, Any], literals: list[str]) -> str:
 
 
 def _origins(node: Node) -> dict[str, tuple[Any, ...]]:
-    if not node.sources:
-        return {}
     found: dict[str, dict[str, None]] = {}
     for path, source in node.sources.items():
         found.setdefault(re.split(r"[.\[]", path, maxsplit=1)[0], {})[source] = None
