@@ -104,6 +104,7 @@ class Desk:
         before it looks at the next, so a long one is handed over in pieces, and a short call in between waits for one
         of them only.
         """
+        self.size = slots
         self.piece = piece
         self.watch: Watch | None = None
         """Learns from what calls take."""

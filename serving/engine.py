@@ -16,7 +16,7 @@ from typing import Any
 BATCH = 128
 """Prompt tokens computed in one go: bounds how long a running answer waits for a newcomer's prompt."""
 SLOTS = 3
-"""Conversations whose prompts stay warm, and answers generated at once."""
+"""Conversations whose prompts stay warm, and answers generated at once, where ``knobs.slots`` does not say more."""
 PROMPT_CACHE_MIB = 512
 """Memory for prompts that lost their slot."""
 
@@ -34,7 +34,7 @@ def parameters(order: dict[str, Any]) -> Any:
     knobs = order.get("knobs", {})
     params.model.path = order["model"]
     plain = int(order.get("plain", 0))
-    params.n_parallel = plain or SLOTS
+    params.n_parallel = plain or knobs.get("slots", SLOTS)
     params.n_ctx = order["context"] * params.n_parallel
     if not plain:
         # The context is split among the slots: with one shared by all, two long answers abort each other.

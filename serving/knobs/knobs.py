@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ...messages import Frozen
 from ...settings import Settings
-from ..engine import BATCH
+from ..engine import BATCH, SLOTS
 
 KvType: TypeAlias = Literal["f16", "q8_0", "q4_0"]
 Speculation: TypeAlias = Literal["off", "ngram_mod", "ngram_map_k", "ngram_simple", "draft"]
@@ -34,6 +34,8 @@ class Knobs(Frozen):
     """Guesses from what was read and said before (``ngram_*``), or by a small model, all checked: same tokens."""
     draft: str = ""
     """File of the small model of ``draft``."""
+    slots: Annotated[int, Field(ge=1, le=64)] = SLOTS
+    """Answers generated at once, each with memory for a whole context (``predict.slots``)."""
 
     @model_validator(mode="after")
     def _together(self) -> Knobs:
@@ -86,4 +88,5 @@ def from_settings(settings: Settings, *, draft: Path | None = None) -> Knobs:
         flash=asked.flash,
         speculation="off" if asked.speculation == "auto" else asked.speculation,
         draft=str(draft or ""),
+        slots=asked.slots or SLOTS,
     )

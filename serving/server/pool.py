@@ -174,7 +174,8 @@ class Pool:
             running = await connect(distrust)
             return Address(running.url, running.token)
 
-        http = HttpEngine(name, where, CHILD.model_copy(update={"context": context}))
+        slots = {"n": desk.size, "slots": desk.size}
+        http = HttpEngine(name, where, CHILD.model_copy(update={"context": context, **slots}))
         return DeskEngine(http, connect, desk, reuse=self._settings.reuse_answers)
 
     async def _make_room(self, name: str) -> None:
