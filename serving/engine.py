@@ -17,6 +17,10 @@ BATCH = 128
 """Prompt tokens computed in one go: bounds how long a running answer waits for a newcomer's prompt."""
 SLOTS = 3
 """Conversations whose prompts stay warm, and answers generated at once, where ``knobs.slots`` does not say more."""
+GUESS = 3
+"""Tokens that n-grams guess at once: with the one before them a pass of four, which kernels compute at a time."""
+_BEHIND = 3
+"""Tokens that must have been seen in a row for n-grams to guess the next ones: answers of agents are short."""
 PROMPT_CACHE_MIB = 512
 """Memory for prompts that lost their slot."""
 
@@ -67,10 +71,10 @@ def _turn(params: Any, knobs: dict[str, Any]) -> None:
     if kind == "off":
         return
     guess = params.speculative
-    # Shorter beginnings and guesses than llama.cpp's, which are for long copies: calls of agents are short.
-    guess.ngram_mod.n_match, guess.ngram_mod.n_min, guess.ngram_mod.n_max = 6, 2, 16
-    guess.ngram_map_k.size_n, guess.ngram_map_k.size_m = 3, 8
-    guess.ngram_simple.size_n, guess.ngram_simple.size_m = 3, 16
+    ahead = knobs.get("guess", GUESS)
+    guess.ngram_mod.n_match, guess.ngram_mod.n_min, guess.ngram_mod.n_max = _BEHIND, 1, ahead
+    guess.ngram_map_k.size_n, guess.ngram_map_k.size_m = _BEHIND, ahead
+    guess.ngram_simple.size_n, guess.ngram_simple.size_m = _BEHIND, ahead
     if kind == "draft":
         guess.draft.mparams.path = knobs["draft"]
         guess.draft.cpuparams.n_threads = guess.draft.cpuparams_batch.n_threads = params.cpuparams.n_threads

@@ -89,15 +89,16 @@ class LocalSource:
         if self._settings.engine.speculation != "auto":
             return await self._on(info, connection)
         from .knobs.speculating import SpeculatingModel, hear, kept
+        from .knobs.switch import GUESSES, Way
 
         spec = connection.spec
         switch, keep = await anyio.to_thread.run_sync(partial(kept, spec.model, self._settings))
 
-        async def guessing() -> Model:
-            knobs = spec.knobs.model_copy(update={"speculation": "ngram_mod"})
-            return await self._on(info, Connection(self, replace(spec, knobs=knobs)), hear(switch, on=True, keep=keep))
+        async def guessing(way: Way) -> Model:
+            knobs = spec.knobs.model_copy(update={"speculation": "ngram_mod", "guess": GUESSES[way]})
+            return await self._on(info, Connection(self, replace(spec, knobs=knobs)), hear(switch, way=way, keep=keep))
 
-        plain = await self._on(info, connection, hear(switch, on=False, keep=keep))
+        plain = await self._on(info, connection, hear(switch, way="off", keep=keep))
         return SpeculatingModel(plain, guessing, switch)
 
     async def _on(self, info: ModelInfo, connection: Connection, heard: Heard | None = None) -> LocalModel:
