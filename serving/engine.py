@@ -19,8 +19,8 @@ SLOTS = 3
 """Conversations whose prompts stay warm, and answers generated at once, where ``knobs.slots`` does not say more."""
 GUESS = 3
 """Tokens that n-grams guess at once: with the one before them a pass of four, which kernels compute at a time."""
-_BEHIND = 3
-"""Tokens that must have been seen in a row for n-grams to guess the next ones: answers of agents are short."""
+_CHEAP = 4
+"""Up to so many tokens at once a wrong guess costs little; more are guessed only where more speaks for them."""
 PROMPT_CACHE_MIB = 512
 """Memory for prompts that lost their slot."""
 
@@ -72,9 +72,11 @@ def _turn(params: Any, knobs: dict[str, Any]) -> None:
         return
     guess = params.speculative
     ahead = knobs.get("guess", GUESS)
-    guess.ngram_mod.n_match, guess.ngram_mod.n_min, guess.ngram_mod.n_max = _BEHIND, 1, ahead
-    guess.ngram_map_k.size_n, guess.ngram_map_k.size_m = _BEHIND, ahead
-    guess.ngram_simple.size_n, guess.ngram_simple.size_m = _BEHIND, ahead
+    # Tokens in a row that must have been seen before; llama.cpp's are for long copies, and agents' answers are short.
+    behind, least = (3, 1) if ahead <= _CHEAP else (6, 2)
+    guess.ngram_mod.n_match, guess.ngram_mod.n_min, guess.ngram_mod.n_max = behind, min(least, ahead), ahead
+    guess.ngram_map_k.size_n, guess.ngram_map_k.size_m = behind, ahead
+    guess.ngram_simple.size_n, guess.ngram_simple.size_m = behind, ahead
     if kind == "draft":
         guess.draft.mparams.path = knobs["draft"]
         guess.draft.cpuparams.n_threads = guess.draft.cpuparams_batch.n_threads = params.cpuparams.n_threads

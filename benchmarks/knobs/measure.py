@@ -142,6 +142,7 @@ def _both(off: Lone, on: Lone, prompt: list[int], tokens: int) -> dict[str, Any]
         "cpu": spent,
         "wall": [float(answer["timings"]["predicted_ms"]) / 1000 for answer in answers],
         "tokens": generated,
+        "guessed": int(timings.get("draft_n") or 0),
         "passes": max(1, generated - int(timings.get("draft_n_accepted") or 0)),
         "same": answers[0]["content"] == answers[1]["content"],
     }
@@ -154,6 +155,8 @@ def _sum(pairs: list[dict[str, Any]]) -> dict[str, Any]:
         "speedup": round(off / max(on, 0.01), 2),
         "wall": round(walls[0] / max(walls[1], 0.001), 2),
         "per_pass": round(sum(pair["tokens"] for pair in pairs) / sum(pair["passes"] for pair in pairs), 2),
+        "guessed": sum(pair["guessed"] for pair in pairs),
+        "right": sum(pair["tokens"] - pair["passes"] for pair in pairs),
         "off_cpu": round(off, 2),
         "on_cpu": round(on, 2),
         "same_text": all(pair["same"] for pair in pairs),

@@ -27,6 +27,7 @@ def describe(result: Mapping[str, Any]) -> str:
                 same = "same text" if turn["same_text"] else "OTHER TEXT"
                 lines.append(
                     f"{found['kind']} of {found['guess']}, {kind:4} {which:8} {turn['per_pass']:.2f} tokens per pass, "
+                    f"{turn['right']} of {turn['guessed']} guesses right, "
                     f"{turn['wall']:.2f} times sooner{held}, {turn['speedup']:.2f} times less CPU, {same}"
                 )
     for batch, found in result.get("stall", {}).items():
