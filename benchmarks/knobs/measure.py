@@ -32,8 +32,8 @@ class _Setup:
     build: str
     knobs: Knobs
     types: tuple[str, ...]
-    kind: str
-    guess: int
+    guesses: Knobs
+    """Those that speculate."""
     tokens: int
     rounds: int
     say: Callable[[str], None]
@@ -49,17 +49,15 @@ def run(
     model: str = "smollm2-135m",
     parts: str = ",".join(PARTS),
     types: str = "q8_0/q8_0,q8_0/q4_0,q4_0/q4_0",
-    kind: str = "ngram_mod",
-    guess: int = GUESS,
+    kind: str = f"ngram_mod:{GUESS}",
     tokens: int = 64,
     rounds: int = 2,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Measure ``parts``: KV ``types`` (keys/values), and speculation of ``kind`` on answers of ``tokens`` tokens.
 
-    ``guess`` is how many tokens are guessed at once.
-
-    ``rounds`` is how often an answer is asked for again.
+    A number behind a colon in ``kind`` is how many tokens are guessed at once; ``rounds`` is how often an answer is
+    asked for again.
     """
     settings, say = load({}), say or (lambda text: None)
     known: dict[str, Callable[[_Setup], dict[str, Any]]] = {
@@ -72,13 +70,14 @@ def run(
         if part not in known:
             raise UnknownName("part", part, list(known))
     weights = ensure(model, settings)[0]
+    way, _, ahead = kind.partition(":")
+    usual = Knobs(threads=threads_of(settings))
     setup = _Setup(
         weights=weights,
         build=build_of(weights, settings, say),
-        knobs=Knobs(threads=threads_of(settings)),
+        knobs=usual,
         types=tuple(types.split(",")),
-        kind=kind,
-        guess=guess,
+        guesses=Knobs.model_validate({**usual.model_dump(), "speculation": way, "guess": int(ahead or GUESS)}),
         tokens=tokens,
         rounds=rounds,
         say=say,
@@ -108,11 +107,10 @@ def _gate(setup: _Setup) -> dict[str, Any]:
 
 def _speculation(setup: _Setup) -> dict[str, Any]:
     """Every text by both ways one after the other; then all again, because the pools outlive a request."""
-    guessing = Knobs.model_validate({**setup.knobs.model_dump(), "speculation": setup.kind, "guess": setup.guess})
     found: dict[str, Any] = {}
     with (
         lone(setup.weights, setup.knobs, build=setup.build) as off,
-        lone(setup.weights, guessing, build=setup.build) as on,
+        lone(setup.weights, setup.guesses, build=setup.build) as on,
     ):
         for kind in dict.fromkeys(text.kind for text in TEXTS):
             turns = [
@@ -122,7 +120,7 @@ def _speculation(setup: _Setup) -> dict[str, Any]:
             again = [pair for turn in turns[1:] for pair in turn]
             found[kind] = {"first": _sum(turns[0]), "repeated": _sum(again)}
             setup.say(f"{kind}: {found[kind]}")
-    return {"kind": setup.kind, "guess": setup.guess, "classes": found}
+    return {"kind": setup.guesses.speculation, "guess": setup.guesses.guess, "classes": found}
 
 
 def _both(off: Lone, on: Lone, prompt: list[int], tokens: int) -> dict[str, Any]:

@@ -55,17 +55,17 @@ async def run(
     calls: int = 8,
     tokens: int = 24,
     rounds: int = 3,
-    slots: int = 0,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Measure ``parts`` with a prompt beginning of ``prefix`` tokens and ``calls`` calls of ``tokens`` tokens.
 
-    ``rounds`` is how often what is compared is taken, by turns; medians count. ``slots`` 0: as many as the model gets.
+    ``rounds`` is how often what is compared is taken, by turns; medians count. The engine has as many slots as
+    the model gets.
     """
     settings, say = load({}), say or (lambda text: None)
     (weights,) = await anyio.to_thread.run_sync(ensure, model, settings)
     build = await anyio.to_thread.run_sync(build_of, weights, settings, say)
-    slots = slots or with_slots(Knobs(), weights, find(model).context, settings).slots
+    slots = with_slots(Knobs(), weights, find(model).context, settings).slots
     found: dict[str, Any] = {"model": model, "engine": name_of(build)}
     found |= {"prefix": prefix, "calls": calls, "tokens": tokens, "slots": slots}
     known: dict[str, Callable[[_Setup], Awaitable[dict[str, Any]]]] = {
