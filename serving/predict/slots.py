@@ -14,7 +14,7 @@ from pathlib import Path
 from ...errors import ModelFileBad
 from ...settings import Settings
 from ..engine import SLOTS
-from ..knobs.knobs import Knobs
+from ..knobs.knobs import Knobs, from_settings
 from .shape import Shape, read_shape
 from .work import Setup, setup_of
 
@@ -28,6 +28,17 @@ def slots_of(shape: Shape, setup: Setup) -> int:
     """Return how many slots ``setup`` should have: at least ``SLOTS``, at most ``MOST``."""
     one = shape.kv_bytes(setup.kv_type) * setup.context / 2**20
     return max(SLOTS, min(MOST, int(KV_MIB / max(1.0, one))))
+
+
+def more_bytes(weights: Path, context: int, settings: Settings) -> int:
+    """Return the memory of an engine's slots beyond ``SLOTS``."""
+    knobs = with_slots(from_settings(settings), weights, context, settings)
+    if knobs.slots <= SLOTS:
+        return 0
+    with suppress(ModelFileBad):
+        setup = setup_of(context, knobs)
+        return int(read_shape(weights).kv_bytes(setup.kv_type) * context * (knobs.slots - SLOTS))
+    return 0
 
 
 def with_slots(knobs: Knobs, weights: Path, context: int, settings: Settings) -> Knobs:

@@ -8,7 +8,7 @@ from shuntyard.serving.engine import SLOTS
 from shuntyard.serving.knobs.knobs import Knobs
 from shuntyard.serving.predict import slots as rule
 from shuntyard.serving.predict.shape import Shape
-from shuntyard.serving.predict.slots import KV_MIB, MOST, slots_of, with_slots
+from shuntyard.serving.predict.slots import KV_MIB, MOST, more_bytes, slots_of, with_slots
 from shuntyard.serving.predict.work import Setup
 from shuntyard.settings import EngineSettings, FleetSettings, Settings
 
@@ -67,7 +67,10 @@ def test_settings_go_before_and_fleets_and_unknown_files_keep_the_fewest(
     strange = tmp_path / "strange.gguf"
     strange.write_bytes(b"nothing that a header is made of")
     assert with_slots(Knobs(), strange, 4096, Settings()).slots == SLOTS
+    assert more_bytes(strange, 4096, Settings()) == more_bytes(strange, 4096, Settings(engine=EngineSettings(slots=8)))
     monkeypatch.setattr(rule, "read_shape", lambda path: SMALL)
     assert with_slots(Knobs(), strange, 4096, Settings()).slots == MOST
+    assert more_bytes(strange, 4096, Settings()) == (MOST - SLOTS) * 4096 * SMALL.kv_bytes("f16/f16")
     assert with_slots(Knobs(), strange, 4096, Settings(engine=EngineSettings(slots=2))).slots == 2
+    assert more_bytes(strange, 4096, Settings(engine=EngineSettings(slots=2))) == 0
     assert with_slots(Knobs(), strange, 4096, Settings(fleet=FleetSettings(instances=2))).slots == SLOTS
