@@ -24,8 +24,8 @@ GUESSES: dict[Way, int] = {"short": 3, "long": 15}
 """Most tokens of a guess, in the order in which the ways are tried. A pass checks a guess and one token more, and
 kernels compute four tokens at a time: of four, a pass cost 1.9 times one of one, of five 2.2, of eight 4.3, of sixteen
 5.5 and of seventeen 5.9 (Qwen2.5-Coder-1.5B on two cores of an AMD EPYC)."""
-ALLOWANCE = 0.02
-"""Share of a class's time that trials may lose. The bar is 3 %; a hundredth is left for what a trial costs more than
+ALLOWANCE = 0.015
+"""Share of a class's time that trials may lose. The bar is 3 %; as much is left for what a trial costs more than
 was expected."""
 NEEDED = 3
 """Calls of each way before a class is decided."""
