@@ -138,8 +138,12 @@ class EngineSettings(Frozen):
     """Flash attention."""
     speculation: Literal["off", "ngram_mod", "ngram_map_k", "ngram_simple", "draft", "auto"] = "off"
     """How tokens are guessed ahead; ``auto`` measures where it pays, with a second engine beside the first."""
+    guess: Annotated[int, Field(ge=1, le=64)] = 3
+    """Most tokens that ``ngram_*`` guess at once; ``auto`` chooses itself."""
     draft: str = ""
     """Small model of ``speculation = "draft"``, with the vocabulary of the large one."""
+    slots: Annotated[int, Field(ge=0, le=64)] = 0
+    """Answers written at once; 0: 3, and up to 8 where their whole contexts take no more than 1 GiB of memory."""
     tuned: bool = True
     """Whether a profile of ``models tune`` is used."""
 

@@ -16,7 +16,11 @@ from typing import Any
 BATCH = 128
 """Prompt tokens computed in one go: bounds how long a running answer waits for a newcomer's prompt."""
 SLOTS = 3
-"""Conversations whose prompts stay warm, and answers generated at once."""
+"""Conversations whose prompts stay warm, and answers generated at once, where ``knobs.slots`` does not say more."""
+GUESS = 3
+"""Tokens that n-grams guess at once: with the one before them a pass of four, which kernels compute at a time."""
+_CHEAP = 4
+"""Up to so many tokens at once a wrong guess costs little; more are guessed only where more speaks for them."""
 PROMPT_CACHE_MIB = 512
 """Memory for prompts that lost their slot."""
 
@@ -34,7 +38,7 @@ def parameters(order: dict[str, Any]) -> Any:
     knobs = order.get("knobs", {})
     params.model.path = order["model"]
     plain = int(order.get("plain", 0))
-    params.n_parallel = plain or SLOTS
+    params.n_parallel = plain or knobs.get("slots", SLOTS)
     params.n_ctx = order["context"] * params.n_parallel
     if not plain:
         # The context is split among the slots: with one shared by all, two long answers abort each other.
@@ -67,10 +71,12 @@ def _turn(params: Any, knobs: dict[str, Any]) -> None:
     if kind == "off":
         return
     guess = params.speculative
-    # Shorter beginnings and guesses than llama.cpp's, which are for long copies: calls of agents are short.
-    guess.ngram_mod.n_match, guess.ngram_mod.n_min, guess.ngram_mod.n_max = 6, 2, 16
-    guess.ngram_map_k.size_n, guess.ngram_map_k.size_m = 3, 8
-    guess.ngram_simple.size_n, guess.ngram_simple.size_m = 3, 16
+    ahead = knobs.get("guess", GUESS)
+    # Tokens in a row that must have been seen before; llama.cpp's are for long copies, and agents' answers are short.
+    behind, least = (3, 1) if ahead <= _CHEAP else (6, 2)
+    guess.ngram_mod.n_match, guess.ngram_mod.n_min, guess.ngram_mod.n_max = behind, min(least, ahead), ahead
+    guess.ngram_map_k.size_n, guess.ngram_map_k.size_m = behind, ahead
+    guess.ngram_simple.size_n, guess.ngram_simple.size_m = behind, ahead
     if kind == "draft":
         guess.draft.mparams.path = knobs["draft"]
         guess.draft.cpuparams.n_threads = guess.draft.cpuparams_batch.n_threads = params.cpuparams.n_threads

@@ -97,7 +97,7 @@ class Capabilities(Frozen):
 
 
 CHILD = Capabilities(tool_choice=False, grammar=True, render=True, samplers=True, n=3, slots=3)
-"""The supervised llama.cpp: it takes ``tool_choice`` and does not enforce it."""
+"""The supervised llama.cpp, with the fewest slots: it takes ``tool_choice`` and does not enforce it."""
 LLAMA_SERVER = CHILD.model_copy(update={"n": 1, "slots": 0})
 """A llama-server by URL: how many slots it has is not known, so one choice is all that surely works."""
 KINDS = {

@@ -25,6 +25,7 @@ from .knobs import profiles
 from .knobs.knobs import Knobs, threads_of
 from .local import LocalModel
 from .predict.host import PaceStore
+from .predict.slots import with_slots
 from .predict.watch import Watch
 from .predict.work import setup_of
 from .registry import MODELS, LocalEntry, find, is_path
@@ -88,15 +89,16 @@ class LocalSource:
         if self._settings.engine.speculation != "auto":
             return await self._on(info, connection)
         from .knobs.speculating import SpeculatingModel, hear, kept
+        from .knobs.switch import GUESSES, Way
 
         spec = connection.spec
         switch, keep = await anyio.to_thread.run_sync(partial(kept, spec.model, self._settings))
 
-        async def guessing() -> Model:
-            knobs = spec.knobs.model_copy(update={"speculation": "ngram_mod"})
-            return await self._on(info, Connection(self, replace(spec, knobs=knobs)), hear(switch, on=True, keep=keep))
+        async def guessing(way: Way) -> Model:
+            knobs = spec.knobs.model_copy(update={"speculation": "ngram_mod", "guess": GUESSES[way]})
+            return await self._on(info, Connection(self, replace(spec, knobs=knobs)), hear(switch, way=way, keep=keep))
 
-        plain = await self._on(info, connection, hear(switch, on=False, keep=keep))
+        plain = await self._on(info, connection, hear(switch, way="off", keep=keep))
         return SpeculatingModel(plain, guessing, switch)
 
     async def _on(self, info: ModelInfo, connection: Connection, heard: Heard | None = None) -> LocalModel:
@@ -126,6 +128,7 @@ class LocalSource:
         build = await self._build(path)
         knobs = await self._knobs(name, path)
         knobs = knobs.model_copy(update={"threads": max(1, knobs.threads // self._settings.fleet.instances)})
+        knobs = await anyio.to_thread.run_sync(partial(with_slots, knobs, path, entry.context, self._settings))
         spec = supervise.spec_of(name, path, entry.context, self._settings, knobs=knobs)
         spec = replace(spec, build=build)
         connection = Connection(self, spec)
@@ -159,7 +162,6 @@ class LocalSource:
 
     async def fleet(self, info: ModelInfo, first: Connection) -> Fleet:
         """Return the model behind several engines, all of them started."""
-        from .engine import SLOTS
         from .fleet.fleet import Fleet, Options
         from .fleet.member import Member
         from .fleet.policy import UrgentFirst
@@ -172,7 +174,7 @@ class LocalSource:
                 await connection(True)
             desk = await self.desk(connection, order=UrgentFirst(settings.urgent))
             role = settings.roles[instance] if settings.roles else "mixed"
-            members.append(Member(info, connection, desk=desk, slots=SLOTS, role=role))
+            members.append(Member(info, connection, desk=desk, slots=first.spec.knobs.slots, role=role))
         return Fleet(
             info,
             members,
@@ -193,7 +195,8 @@ class LocalSource:
             engine = kernels.name_of(spec.build)
             identity = StateIdentity(model=fingerprint(spec.model), engine=engine, kv=spec.knobs.kv)
             states = States(supervise.states_folder(folder), identity, most=most, refused=self._tell)
-        return Desk(states=states, leases=Leases(folder, spec.key), order=order, piece=spec.knobs.batch)
+        slots, leases = spec.knobs.slots, Leases(folder, spec.key, spec.knobs.slots)
+        return Desk(slots=slots, states=states, leases=leases, order=order, piece=spec.knobs.batch)
 
     def _watch(self, spec: EngineSpec) -> Watch | None:
         """Return what learns from an agent's calls. A server's calls are not watched: seldom is one alone."""

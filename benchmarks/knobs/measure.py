@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from ...errors import UnknownName
-from ...serving.engine import SLOTS
+from ...serving.engine import GUESS, SLOTS
 from ...serving.fetch import ensure
 from ...serving.kernels import name_of
 from ...serving.knobs import gate
@@ -32,7 +32,8 @@ class _Setup:
     build: str
     knobs: Knobs
     types: tuple[str, ...]
-    kind: str
+    guesses: Knobs
+    """Those that speculate."""
     tokens: int
     rounds: int
     say: Callable[[str], None]
@@ -48,14 +49,15 @@ def run(
     model: str = "smollm2-135m",
     parts: str = ",".join(PARTS),
     types: str = "q8_0/q8_0,q8_0/q4_0,q4_0/q4_0",
-    kind: str = "ngram_mod",
+    kind: str = f"ngram_mod:{GUESS}",
     tokens: int = 64,
     rounds: int = 2,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Measure ``parts``: KV ``types`` (keys/values), and speculation of ``kind`` on answers of ``tokens`` tokens.
 
-    ``rounds`` is how often an answer is asked for again.
+    A number behind a colon in ``kind`` is how many tokens are guessed at once; ``rounds`` is how often an answer is
+    asked for again.
     """
     settings, say = load({}), say or (lambda text: None)
     known: dict[str, Callable[[_Setup], dict[str, Any]]] = {
@@ -68,12 +70,14 @@ def run(
         if part not in known:
             raise UnknownName("part", part, list(known))
     weights = ensure(model, settings)[0]
+    way, _, ahead = kind.partition(":")
+    usual = Knobs(threads=threads_of(settings))
     setup = _Setup(
         weights=weights,
         build=build_of(weights, settings, say),
-        knobs=Knobs(threads=threads_of(settings)),
+        knobs=usual,
         types=tuple(types.split(",")),
-        kind=kind,
+        guesses=Knobs.model_validate({**usual.model_dump(), "speculation": way, "guess": int(ahead or GUESS)}),
         tokens=tokens,
         rounds=rounds,
         say=say,
@@ -103,11 +107,10 @@ def _gate(setup: _Setup) -> dict[str, Any]:
 
 def _speculation(setup: _Setup) -> dict[str, Any]:
     """Every text by both ways one after the other; then all again, because the pools outlive a request."""
-    guessing = Knobs.model_validate({**setup.knobs.model_dump(), "speculation": setup.kind})
     found: dict[str, Any] = {}
     with (
         lone(setup.weights, setup.knobs, build=setup.build) as off,
-        lone(setup.weights, guessing, build=setup.build) as on,
+        lone(setup.weights, setup.guesses, build=setup.build) as on,
     ):
         for kind in dict.fromkeys(text.kind for text in TEXTS):
             turns = [
@@ -117,11 +120,14 @@ def _speculation(setup: _Setup) -> dict[str, Any]:
             again = [pair for turn in turns[1:] for pair in turn]
             found[kind] = {"first": _sum(turns[0]), "repeated": _sum(again)}
             setup.say(f"{kind}: {found[kind]}")
-    return {"kind": setup.kind, "classes": found}
+    return {"kind": setup.guesses.speculation, "guess": setup.guesses.guess, "classes": found}
 
 
 def _both(off: Lone, on: Lone, prompt: list[int], tokens: int) -> dict[str, Any]:
-    """The same answer without and with speculation: CPU seconds of its generation, and passes of the model."""
+    """The same answer without and with speculation: CPU and wall seconds of it, and passes of the model.
+
+    CPU seconds count more for guessing than the wall does: a pass of one token waits for memory, on every thread.
+    """
     answers, spent = [], []
     for engine in (off, on):
         engine.answer(prompt, 0)
@@ -132,7 +138,9 @@ def _both(off: Lone, on: Lone, prompt: list[int], tokens: int) -> dict[str, Any]
     generated = int(timings["predicted_n"])
     return {
         "cpu": spent,
+        "wall": [float(answer["timings"]["predicted_ms"]) / 1000 for answer in answers],
         "tokens": generated,
+        "guessed": int(timings.get("draft_n") or 0),
         "passes": max(1, generated - int(timings.get("draft_n_accepted") or 0)),
         "same": answers[0]["content"] == answers[1]["content"],
     }
@@ -140,9 +148,13 @@ def _both(off: Lone, on: Lone, prompt: list[int], tokens: int) -> dict[str, Any]
 
 def _sum(pairs: list[dict[str, Any]]) -> dict[str, Any]:
     off, on = (sum(pair["cpu"][way] for pair in pairs) for way in (0, 1))
+    walls = [sum(pair["wall"][way] for pair in pairs) for way in (0, 1)]
     return {
         "speedup": round(off / max(on, 0.01), 2),
+        "wall": round(walls[0] / max(walls[1], 0.001), 2),
         "per_pass": round(sum(pair["tokens"] for pair in pairs) / sum(pair["passes"] for pair in pairs), 2),
+        "guessed": sum(pair["guessed"] for pair in pairs),
+        "right": sum(pair["tokens"] - pair["passes"] for pair in pairs),
         "off_cpu": round(off, 2),
         "on_cpu": round(on, 2),
         "same_text": all(pair["same"] for pair in pairs),

@@ -26,8 +26,9 @@ def describe(result: Mapping[str, Any]) -> str:
                 held = f" (bar {_BARS[which]})" if kind in ("plan", "echo") else ""
                 same = "same text" if turn["same_text"] else "OTHER TEXT"
                 lines.append(
-                    f"{found['kind']}, {kind:4} {which:8} {turn['per_pass']:.2f} tokens per pass, "
-                    f"{turn['speedup']:.2f} times less CPU{held}, {same}"
+                    f"{found['kind']} of {found['guess']}, {kind:4} {which:8} {turn['per_pass']:.2f} tokens per pass, "
+                    f"{turn['right']} of {turn['guessed']} guesses right, "
+                    f"{turn['wall']:.2f} times sooner{held}, {turn['speedup']:.2f} times less CPU, {same}"
                 )
     for batch, found in result.get("stall", {}).items():
         lines.append(

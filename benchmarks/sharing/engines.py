@@ -18,6 +18,7 @@ import httpx
 
 from ...messages import Completion, Message, ModelInfo, ModelRequest, Place, Usage
 from ...serving.desk import Desk
+from ...serving.engine import SLOTS
 from ...serving.local import LocalModel
 from ...serving.schedule.order import RequestFifo
 from ...serving.schedule.states import StateIdentity, States, fingerprint
@@ -40,11 +41,13 @@ class Measured:
 
 
 @contextmanager
-def engine(weights: Path, threads: int, states: str = "", *, plain: int = 0, build: str = "") -> Iterator[Measured]:
+def engine(
+    weights: Path, threads: int, states: str = "", *, plain: int = 0, build: str = "", slots: int = SLOTS
+) -> Iterator[Measured]:
     """An engine that ends with the block; ``plain``: with that many slots and llama.cpp's defaults."""
     token = secrets.token_urlsafe(16)
     order = {"model": str(weights), "context": CONTEXT, "threads": threads, "token": token, "states": states}
-    order |= {"build": build, "plain": plain}
+    order |= {"build": build, "plain": plain, "knobs": {"slots": slots}}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", f"{__package__.partition('.')[0]}.serving.engine"],
         stdin=subprocess.PIPE,
@@ -82,7 +85,7 @@ def states_in(folder: Path, weights: Path) -> States:
     return States(folder, StateIdentity(model=fingerprint(weights), engine="bench", kv="f16/f16"), most=1 << 30)
 
 
-def model(measured: Measured, *, slots: int = 3, states: States | None = None, fifo: bool = False) -> LocalModel:
+def model(measured: Measured, *, slots: int = SLOTS, states: States | None = None, fifo: bool = False) -> LocalModel:
     """A model on the engine, which answers nothing from memory."""
 
     async def connect(distrust: bool) -> Running:

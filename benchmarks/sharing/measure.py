@@ -19,7 +19,9 @@ from ...messages import Completion, ModelRequest, Place
 from ...protocols import Model
 from ...serving.fetch import ensure
 from ...serving.kernels import name_of
-from ...serving.knobs.knobs import threads_of
+from ...serving.knobs.knobs import Knobs, threads_of
+from ...serving.predict.slots import with_slots
+from ...serving.registry import find
 from ...serving.schedule.order import ApplicationFirst, RequestFifo
 from ...serving.schedule.play import App, simulate
 from ...serving.source import build_of
@@ -41,6 +43,7 @@ class _Setup:
     calls: int
     tokens: int
     rounds: int
+    slots: int
     say: Callable[[str], None]
 
 
@@ -56,13 +59,15 @@ async def run(
 ) -> dict[str, Any]:
     """Measure ``parts`` with a prompt beginning of ``prefix`` tokens and ``calls`` calls of ``tokens`` tokens.
 
-    ``rounds`` is how often what is compared is taken, by turns; medians count.
+    ``rounds`` is how often what is compared is taken, by turns; medians count. The engine has as many slots as
+    the model gets.
     """
     settings, say = load({}), say or (lambda text: None)
     (weights,) = await anyio.to_thread.run_sync(ensure, model, settings)
     build = await anyio.to_thread.run_sync(build_of, weights, settings, say)
+    slots = with_slots(Knobs(), weights, find(model).context, settings).slots
     found: dict[str, Any] = {"model": model, "engine": name_of(build)}
-    found |= {"prefix": prefix, "calls": calls, "tokens": tokens}
+    found |= {"prefix": prefix, "calls": calls, "tokens": tokens, "slots": slots}
     known: dict[str, Callable[[_Setup], Awaitable[dict[str, Any]]]] = {
         "agents": _agents,
         "applications": _applications,
@@ -84,6 +89,7 @@ async def run(
                     calls=calls,
                     tokens=tokens,
                     rounds=rounds,
+                    slots=slots,
                     say=say,
                 )
             )
@@ -109,8 +115,8 @@ async def _agents(setup: _Setup) -> dict[str, Any]:
     found = {"burst": burst}
     warm: dict[str, Any] = {}
     for way in ("cold", "saved"):
-        with engine(setup.weights, setup.threads, str(setup.folder), build=setup.build) as ours:
-            opened = model(ours, states=states_in(setup.folder, setup.weights))
+        with engine(setup.weights, setup.threads, str(setup.folder), build=setup.build, slots=setup.slots) as ours:
+            opened = model(ours, slots=setup.slots, states=states_in(setup.folder, setup.weights))
 
             async def through(task: str, opened: Model = opened) -> Completion:
                 return await opened.complete(request(system, task, setup.tokens))
@@ -121,6 +127,7 @@ async def _agents(setup: _Setup) -> dict[str, Any]:
                 warm = await _warm(setup, ours, system)
     ratios = {
         way: {what: round(burst[what] / max(found[way][what], 0.01), 1) for what in ("cpu", "calls_cpu", "prefilled")}
+        | {"asked": round(burst["asked"] / found[way]["prefilled"], 1)}
         for way in ("cold", "saved")
     }
     return {**found, "ratios": ratios, "warm": warm}
@@ -129,7 +136,7 @@ async def _agents(setup: _Setup) -> dict[str, Any]:
 async def _workload(
     measured: Measured, tasks: Sequence[str], ask: Callable[[str], Awaitable[Completion]]
 ) -> dict[str, float]:
-    """Ask ``tasks`` at once, then for a join of them; ``calls_cpu`` is without the join."""
+    """Ask ``tasks`` at once, then for a join; ``calls_cpu`` is without the join, ``asked`` all prompts together."""
     spent, begin = measured.cpu(), time.monotonic()
     answers: list[Completion] = []
 
@@ -145,6 +152,7 @@ async def _workload(
         "cpu": round(measured.cpu() - spent, 2),
         "calls_cpu": round(calls, 2),
         "wall": round(time.monotonic() - begin, 2),
+        "asked": sum(answer.usage.prompt for answer in answers),
         "prefilled": fresh(answers),
         "generated": sum(answer.usage.completion for answer in answers),
     }
@@ -154,7 +162,7 @@ async def _warm(setup: _Setup, ours: Measured, system: str) -> dict[str, Any]:
     """Calls at once over a known prefix, against one slot in sequence, one after the other per round: wall and CPU."""
     took: dict[str, list[tuple[float, float]]] = {"slots": [], "sequence": []}
     ways: dict[str, Model] = {
-        "slots": model(ours, states=states_in(setup.folder, setup.weights)),
+        "slots": model(ours, slots=setup.slots, states=states_in(setup.folder, setup.weights)),
         "sequence": model(ours, slots=1),
     }
     for turn in range(setup.rounds + 1):

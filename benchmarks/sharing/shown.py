@@ -22,10 +22,11 @@ def describe(result: Mapping[str, Any]) -> str:
             )
             lines.append(
                 f"  prompt tokens computed      {burst['prefilled']:,} -> {ours['prefilled']:,}, "
-                f"{ratios['prefilled']:.1f} times fewer (bar 8)"
+                f"{ratios['prefilled']:.1f} times fewer, and {ratios['asked']:.1f} than the "
+                f"{burst['asked']:,} of the prompts (bar 8)"
             )
         lines.append(
-            f"wall, warm, against one slot  {warm['sequence']:.1f} -> {warm['slots']:.1f} s, "
+            f"wall, warm, {result['slots']} slots against one {warm['sequence']:.1f} -> {warm['slots']:.1f} s, "
             f"{warm['wall_ratio']:.2f} times less (bar 1.4), CPU {warm['cpu_ratio']:.2f}"
         )
     if found := result.get("applications"):

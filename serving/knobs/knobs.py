@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ...messages import Frozen
 from ...settings import Settings
-from ..engine import BATCH
+from ..engine import BATCH, GUESS, SLOTS
 
 KvType: TypeAlias = Literal["f16", "q8_0", "q4_0"]
 Speculation: TypeAlias = Literal["off", "ngram_mod", "ngram_map_k", "ngram_simple", "draft"]
@@ -32,8 +32,12 @@ class Knobs(Frozen):
     """Flash attention; ``auto`` is on where the model allows it."""
     speculation: Speculation = "off"
     """Guesses from what was read and said before (``ngram_*``), or by a small model, all checked: same tokens."""
+    guess: Annotated[int, Field(ge=1, le=64)] = GUESS
+    """Most tokens of one guess of ``ngram_*``."""
     draft: str = ""
     """File of the small model of ``draft``."""
+    slots: Annotated[int, Field(ge=1, le=64)] = SLOTS
+    """Answers generated at once, each with memory for a whole context (``predict.slots``)."""
 
     @model_validator(mode="after")
     def _together(self) -> Knobs:
@@ -85,5 +89,7 @@ def from_settings(settings: Settings, *, draft: Path | None = None) -> Knobs:
         kv_values=asked.kv_values,
         flash=asked.flash,
         speculation="off" if asked.speculation == "auto" else asked.speculation,
+        guess=asked.guess,
         draft=str(draft or ""),
+        slots=asked.slots or SLOTS,
     )

@@ -20,7 +20,6 @@ from typing import Any
 import httpx
 
 from ...errors import ModelUnavailable
-from ..engine import SLOTS
 from .knobs import Knobs
 
 _KV = re.compile(r"KV buffer size = +([0-9.]+) MiB")
@@ -113,7 +112,7 @@ def lone(
             url = json.loads(line)["url"]
             with httpx.Client(base_url=url, headers=headers, timeout=None, trust_env=False, verify=False) as client:
                 held = sum(float(size) for size in _KV.findall(said))
-                yield Lone(client, process.pid, context * (plain or SLOTS), held)
+                yield Lone(client, process.pid, context * (plain or knobs.slots), held)
         finally:
             process.stdin.close()
             process.wait()

@@ -82,7 +82,7 @@ def load(weights: Path, settings: Settings, *, tell: Callable[[str], None]) -> P
 
 def chosen(weights: Path, settings: Settings, *, draft: Path | None, tell: Callable[[str], None]) -> Knobs:
     """Return the knobs for ``weights``: those of the settings, or, where nothing is set, those that were tuned."""
-    if settings.engine.tuned and not settings.threads and not settings.engine.model_fields_set - {"tuned"}:
+    if settings.engine.tuned and not settings.threads and not settings.engine.model_fields_set - {"tuned", "slots"}:
         profile = load(weights, settings, tell=tell)
         if profile is not None:
             return profile.knobs

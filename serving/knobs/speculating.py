@@ -1,4 +1,4 @@
-"""One model on two engines, of which one speculates; each class of requests goes to the one that serves it faster."""
+"""One model on engines that speculate differently; each class of requests goes to the one that serves it faster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...messages import Completion, Message, ModelInfo, ModelRequest
 from ...protocols import Model
 from ...settings import Settings, cache
 from .profiles import host_of
-from .switch import Figures, Switch, class_of
+from .switch import Figures, Switch, Way, class_of
 
 Heard = Callable[[ModelRequest, Mapping[str, Any]], None]
 """Is told of a request that was generated, and of the engine's timings."""
@@ -25,15 +25,15 @@ Heard = Callable[[ModelRequest, Mapping[str, Any]], None]
 class SpeculatingModel:
     """As the model without speculation, token for token but for ties, and sooner where guessing pays.
 
-    The second engine takes as much memory as the first. It is started when the first class is ready for a trial.
+    Each further engine takes as much memory as the first. It is started when a class is ready for its trial, and ends
+    when no class uses it for as long as any engine may be idle.
     """
 
-    def __init__(self, plain: Model, guessing: Callable[[], Awaitable[Model]], switch: Switch) -> None:
-        """``guessing`` opens the model on the engine that speculates."""
+    def __init__(self, plain: Model, guessing: Callable[[Way], Awaitable[Model]], switch: Switch) -> None:
+        """``guessing`` opens the model on the engine that speculates so."""
         self._plain = plain
         self._open = guessing
-        self._guessing: Model | None = None
-        self._tried = False
+        self._opened: dict[Way, Model | None] = {"off": plain}
         self._opening = anyio.Lock()
         self._switch = switch
 
@@ -44,17 +44,17 @@ class SpeculatingModel:
 
     async def complete(self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None) -> Completion:
         """Answer, on the engine that is faster for such requests. Raises as the model without speculation."""
-        guessing = await self._second() if self._switch.choose(class_of(request)) else None
-        return await (guessing or self._plain).complete(request, on_text=on_text)
+        model = await self._on(self._switch.choose(class_of(request)))
+        return await model.complete(request, on_text=on_text)
 
-    async def _second(self) -> Model | None:
-        """Return the model on the engine that speculates; None when that does not start, which fails no call."""
+    async def _on(self, way: Way) -> Model:
+        """Return the model on the engine that goes ``way``; one that does not start fails no call."""
         async with self._opening:
-            if not self._tried:
+            if way not in self._opened:
+                self._opened[way] = None
                 with suppress(ModelUnavailable):
-                    self._guessing = await self._open()
-                self._tried = True
-        return self._guessing
+                    self._opened[way] = await self._open(way)
+        return self._opened[way] or self._plain
 
     async def count(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt: exact."""
@@ -65,13 +65,13 @@ class SpeculatingModel:
         return self._switch.figures()
 
 
-def hear(switch: Switch, *, on: bool, keep: Callable[[], None] = lambda: None) -> Heard:
-    """Return what tells ``switch`` of the calls to one of the two engines; ``keep`` is called after each."""
+def hear(switch: Switch, *, way: Way, keep: Callable[[], None] = lambda: None) -> Heard:
+    """Return what tells ``switch`` of the calls to one of the engines; ``keep`` is called after each."""
 
     def heard(request: ModelRequest, timings: Mapping[str, Any]) -> None:
         switch.note(
             class_of(request),
-            on=on,
+            way=way,
             tokens=int(timings.get("predicted_n", 0)),
             accepted=int(timings.get("draft_n_accepted") or 0),
             seconds=float(timings.get("predicted_ms", 0.0)) / 1000,

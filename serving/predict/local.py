@@ -16,6 +16,7 @@ from .host import PaceStore
 from .measure import ROUNDS, calibrate
 from .predict import Asked, Predictor
 from .shape import Shape, read_shape
+from .slots import with_slots
 from .work import Setup, decode, prefill, setup_of
 
 SURE = 0.2
@@ -71,7 +72,8 @@ def shape_and_setup(name: str, settings: Settings) -> tuple[Shape, Setup]:
     draft = Path(settings.engine.draft) if settings.engine.draft else None
     knobs = profiles.chosen(weights, settings, draft=draft, tell=lambda what: None)
     threads = max(1, knobs.threads // settings.fleet.instances)
-    return read_shape(weights), setup_of(entry.context, knobs.model_copy(update={"threads": threads}))
+    knobs = with_slots(knobs.model_copy(update={"threads": threads}), weights, entry.context, settings)
+    return read_shape(weights), setup_of(entry.context, knobs)
 
 
 def doubt(predictor: Predictor) -> float:

@@ -42,7 +42,7 @@ class Setup:
 def setup_of(context: int, knobs: Knobs) -> Setup:
     """Return the set-up of an engine that is started with ``knobs``."""
     types = f"{knobs.kv_keys}/{knobs.kv_values}"
-    return Setup(context, batch=knobs.batch, kv_type=types, threads=knobs.threads)
+    return Setup(context, slots=knobs.slots, batch=knobs.batch, kv_type=types, threads=knobs.threads)
 
 
 class Part(NamedTuple):

@@ -21,6 +21,7 @@ from ..desk import Desk
 from ..engines import CHILD, Engine
 from ..fleet.served import FleetEngine
 from ..joined import DeskEngine
+from ..predict.slots import more_bytes
 from ..registry import MODELS, LocalEntry, find
 from ..source import LocalSource
 from ..supervise import Running
@@ -174,14 +175,18 @@ class Pool:
             running = await connect(distrust)
             return Address(running.url, running.token)
 
-        http = HttpEngine(name, where, CHILD.model_copy(update={"context": context}))
+        slots = {"n": desk.size, "slots": desk.size}
+        http = HttpEngine(name, where, CHILD.model_copy(update={"context": context, **slots}))
         return DeskEngine(http, connect, desk, reuse=self._settings.reuse_answers)
 
     async def _make_room(self, name: str) -> None:
         """Evict until ``name`` fits the budget beside the rest."""
         entry = find(name)
         weights = entry.path.stat().st_size if entry.path is not None else entry.bytes
-        needs = self._known.get(name) or (int(weights * FACTOR) + BASE) * self._settings.fleet.instances
+        more = partial(more_bytes, fetch.path_of(entry, self._settings), entry.context, self._settings)
+        needs = self._known.get(name) or (
+            (int(weights * FACTOR) + BASE) * self._settings.fleet.instances + await anyio.to_thread.run_sync(more)
+        )
         if needs > self._budget:
             raise ModelUnavailable(
                 f"model {name!r} needs about {needs // MIB} MiB, and engines may have {self._budget // MIB} MiB; "

@@ -5,7 +5,16 @@ from shuntyard.errors import UnknownName
 
 
 def test_the_table_tells_every_figure_with_its_bar() -> None:
-    turn = {"speedup": 1.31, "per_pass": 2.5, "off_cpu": 2.0, "on_cpu": 1.5, "same_text": True}
+    turn = {
+        "speedup": 1.11,
+        "wall": 1.31,
+        "per_pass": 2.5,
+        "guessed": 50,
+        "right": 30,
+        "off_cpu": 2.0,
+        "on_cpu": 1.5,
+        "same_text": True,
+    }
     verdict = {"positions": 192, "drift": 0.02, "answers": 8}
     text = knobs.describe(
         {
@@ -17,6 +26,7 @@ def test_the_table_tells_every_figure_with_its_bar() -> None:
             },
             "speculation": {
                 "kind": "ngram_mod",
+                "guess": 3,
                 "classes": {"plan": {"first": turn, "repeated": {**turn, "same_text": False}}, "chat": {"first": turn}},
             },
             "stall": {"128": {"gap": 0.99, "long": 5.0}},
@@ -27,9 +37,9 @@ def test_the_table_tells_every_figure_with_its_bar() -> None:
         "gate q8_0/q8_0  passes: 98.4% of 192",
         "REFUSED: 90.0%",
         "1 of 8 answers nonsense",
-        "plan first    2.50 tokens per pass, 1.31 times less CPU (bar 1.25), same text",
-        "(bar 1.6), OTHER TEXT",
-        "chat first    2.50 tokens per pass, 1.31 times less CPU, same",
+        "of 3, plan first    2.50 tokens per pass, 30 of 50 guesses right, 1.31 times sooner (bar 1.25), 1.11 ",
+        "(bar 1.6), 1.11 times less CPU, OTHER TEXT",
+        "chat first    2.50 tokens per pass, 30 of 50 guesses right, 1.31 times sooner, 1.11 times less CPU, same",
         "batch  128: a running answer waits 0.99",
     ):
         assert told in text

@@ -104,10 +104,10 @@ async def test_auto_opens_a_second_engine_only_for_a_trial(alone: Settings) -> N
             texts.add((await model.complete(request)).text)
     assert len(texts) == 1, "the same answer on both engines"
     (known,) = model.figures()
-    assert known.kind == "chat" and known.off is not None
+    assert known.kind == "chat" and "off" in known.seconds
     reopened = await LocalSource(asked).open(NAME)
     assert isinstance(reopened, SpeculatingModel)
-    assert reopened.figures()[0].off == known.off, "what was learnt outlives the process"
+    assert reopened.figures()[0].seconds == known.seconds, "what was learnt outlives the process"
 
 
 def test_what_the_engine_refuses_is_told(weights: Path, tmp_path: Path) -> None:

@@ -86,6 +86,15 @@ async def test_a_prefix_is_computed_once_and_outlives_its_engine(alone: Settings
 
 
 @pytest.mark.small_model
+async def test_siblings_compute_what_their_questions_have_in_common_once(alone: Settings) -> None:
+    model = await LocalSource(alone).open(NAME)
+    common = "Of the rows that the tools return " + "and of all that was said above " * 12
+    answers = await together(model, [asked(f"{common}, what is number {n}?") for n in range(4)])
+    total = answers[0].usage.prompt
+    assert computed(answers) < total + 3 * 20, "their own tokens are few, those in common about a hundred"
+
+
+@pytest.mark.small_model
 async def test_equal_calls_are_computed_once_and_survive_their_leader(alone: Settings) -> None:
     model = await LocalSource(alone).open(NAME)
     request = ModelRequest(messages=(Message(role="user", content="Say hello."),), max_tokens=8)
