@@ -163,14 +163,14 @@ class Desk:
         self.warmth.note(slot, tokens[: known * WIDTH])
         if self.states is None or prefix - known < WORTH or not self._pays(prefix):
             return known
-        prefix = min(self._apart(tokens, prefix), prompt.count - 1)
+        prefix = min(self.apart(tokens, prefix), prompt.count - 1)
         await read(known, prefix)
         self.warmth.note(slot, tokens[: prefix * WIDTH])
         await self._save(client, slot, tokens[: prefix * WIDTH])
         self.scheduler.poke()
         return prefix
 
-    def _apart(self, tokens: bytes, prefix: int) -> int:
+    def apart(self, tokens: bytes, prefix: int) -> int:
         """Return where the first of the waiting calls that share ``prefix`` leaves ``tokens``: so far one is enough."""
         ends = (shared(call.tokens, tokens) for call in self.scheduler.queued)
         return min((end for end in ends if end >= prefix), default=prefix)

@@ -11,8 +11,10 @@ from shuntyard.benchmarks.sharing.engines import engine, model, states_in
 from shuntyard.events import Event, Progress
 from shuntyard.messages import Completion, Message, ModelRequest, Place
 from shuntyard.serving import fetch, supervise
-from shuntyard.serving.desk import Leases
+from shuntyard.serving.desk import Desk, Leases
 from shuntyard.serving.local import LocalModel
+from shuntyard.serving.schedule.dispatch import Call
+from shuntyard.serving.schedule.warmth import packed
 from shuntyard.serving.source import LocalSource
 from shuntyard.settings import Settings
 
@@ -85,13 +87,22 @@ async def test_a_prefix_is_computed_once_and_outlives_its_engine(alone: Settings
     assert [what for what in whats if "damaged" in what]
 
 
-@pytest.mark.small_model
-async def test_siblings_compute_what_their_questions_have_in_common_once(alone: Settings) -> None:
-    model = await LocalSource(alone).open(NAME)
-    common = "Of the rows that the tools return " + "and of all that was said above " * 12
-    answers = await together(model, [asked(f"{common}, what is number {n}?") for n in range(4)])
-    total = answers[0].usage.prompt
-    assert computed(answers) < total + 3 * 20, "their own tokens are few, those in common about a hundred"
+async def test_what_waiting_siblings_have_in_common_is_computed_with_their_prefix() -> None:
+    desk = Desk(slots=1, grace=0.0)
+    prefix = list(range(300))
+    first, *siblings = (Call(app="a", tokens=packed([*prefix, 7, 8, 9, n])) for n in range(3))
+    stranger = Call(app="b", tokens=packed([1, 2, 3]))
+
+    async def wait(call: Call) -> None:
+        async with desk.scheduler.slot(call):
+            pass
+
+    async with anyio.create_task_group() as group, desk.scheduler.slot(first):
+        assert desk.apart(first.tokens, 300) == 300, "nobody waits"
+        for call in (*siblings, stranger, Call(app="c", tokens=packed([*prefix, 7, 8, 5]))):
+            group.start_soon(wait, call)
+            await anyio.wait_all_tasks_blocked()
+            assert desk.apart(first.tokens, 300) == (302 if call.app == "c" else 303)
 
 
 @pytest.mark.small_model
