@@ -7,15 +7,29 @@ refuses a request for it by the name of the field.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from ..messages import Frozen, Place
 
 _PLAIN = b'{"choices":[{"finish_reason":null,"index":0,"delta":{"content":"'
 """How llama.cpp begins a chunk that only goes on with the text of the first choice."""
+_BEGIN = len(_PLAIN)
 _REST = b'"}}],"created":'
+
+
+Straight: TypeAlias = Callable[[Sequence[bytes]], bool]
+"""Is offered plain text (``Chunk.plain``) that goes past its reader; False when it cannot take any of it now."""
+
+
+def plain_of(data: bytes) -> bytes | None:
+    """Return the text of a chunk that says nothing else, as the inside of a JSON string."""
+    if not data.startswith(_PLAIN):
+        return None
+    # An escaped quote ends the search too soon, and the chunk is read as any other.
+    end = data.find(b'"', _BEGIN)
+    return data[_BEGIN:end] if data.startswith(_REST, end) and data.find(b'"usage"', end) < 0 else None
 
 
 class Chunk:
@@ -29,14 +43,9 @@ class Chunk:
 
     def __init__(self, data: bytes) -> None:
         """``data`` is the object's JSON."""
-        self.plain: bytes | None = None
+        self.plain = plain_of(data)
         self._data = data
         self._value: dict[str, Any] | None = None
-        if data.startswith(_PLAIN):
-            # An escaped quote ends the search too soon, and the chunk is read as any other.
-            end = data.find(b'"', len(_PLAIN))
-            if data.startswith(_REST, end) and data.find(b'"usage"', end) < 0:
-                self.plain = data[len(_PLAIN) : end]
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Chunk:
@@ -116,6 +125,8 @@ class Call:
     """OpenAI's request; the engine adds its own name of the model and that it streams."""
     place: Place | None = None
     """Where the call stands in its application; engines without an order ignore it."""
+    straight: Straight | None = None
+    """Takes plain text while the reader waits for more and has nothing left to do; engines may ignore it."""
 
 
 class Engine(Protocol):

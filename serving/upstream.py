@@ -1,6 +1,6 @@
 """Engines behind OpenAI's wire format: the supervised child, or any server by its URL.
 
-aiohttp and not httpx, because its parser is compiled: a streamed token must cost microseconds here.
+Generations come over ``wire``, because a streamed token must cost microseconds here; everything else over aiohttp.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
 
 from ..errors import ContextTooLong, ModelError, ModelUnavailable, UsageError
 from ..settings import RemoteModel
-from .engines import KINDS, Call, Capabilities, Chunk
+from .engines import KINDS, Call, Capabilities, Chunk, Straight, plain_of
+from .wire import Wire, Wires
 
 BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 """What a connection that broke raises."""
@@ -51,6 +53,7 @@ class HttpEngine:
         self._model = model or name
         self._patience = patience
         self._session: aiohttp.ClientSession | None = None
+        self._wires = Wires()
 
     @property
     def name(self) -> str:
@@ -66,7 +69,7 @@ class HttpEngine:
         """Yield the chunks of ``call``; closing the generator closes the socket, which stops the generation."""
         reply = await self.open(call)
         try:
-            while chunks := await reply.more():
+            while chunks := await reply.more(call.straight):
                 yield chunks
         finally:
             reply.close()
@@ -88,16 +91,15 @@ class HttpEngine:
         """
         always = {"model": self._model, "stream": True, "stream_options": {"include_usage": True}}
         data = json.dumps({**call.body, **always, **extra}).encode()
-        # Not aiohttp's own limit of silence, which sets a timer anew with every token.
         async with asyncio.timeout(self._patience):
-            response = await self._post(address, f"/v1{call.path}", data)
+            wire = await self._wires.post(address.url, f"/v1{call.path}", data, key=address.key)
+            reply = Reply(wire, self, self._patience, partial(self._wires.give, address.url, wire))
             try:
-                if response.status != 200:
-                    raise refusal(self._name, response.status, await response.content.read(4000))
-                reply = Reply(response, self, self._patience)
+                if wire.status != 200:
+                    raise refusal(self._name, wire.status, await _told(wire))
                 await reply.first()
             except BaseException:
-                response.close()
+                reply.close()
                 raise
         return reply
 
@@ -134,6 +136,7 @@ class HttpEngine:
 
     async def close(self) -> None:
         """Let go of connections."""
+        self._wires.close()
         if self._session is not None:
             await self._session.close()
 
@@ -196,10 +199,14 @@ async def _kind(name: str, address: Address) -> str:
 class Reply:
     """One answer while it comes. ``more`` may be cancelled and called again, also by somebody else."""
 
-    def __init__(self, response: aiohttp.ClientResponse, engine: HttpEngine, patience: float | None) -> None:
-        """Nothing of the body is read yet; ``patience`` bounds the silence between two pieces, up to twice."""
-        self._response = response
+    def __init__(self, wire: Wire, engine: HttpEngine, patience: float | None, give: Callable[..., None]) -> None:
+        """Nothing of the body is read yet; ``patience`` bounds the silence between two pieces, up to twice.
+
+        ``give`` takes the connection back, told whether the answer has ``ended``.
+        """
+        self._wire = wire
         self._engine = engine
+        self._give: Callable[..., None] | None = give
         self._rest = b""
         self._finished = False
         self._over = False
@@ -212,42 +219,58 @@ class Reply:
 
     async def first(self) -> None:
         """Wait for the first chunks, which ``more`` then returns. Raises one of ``BROKEN`` and what ``more`` raises."""
-        self._first = await self._read()
+        self._first = await self._read(None)
 
-    async def more(self) -> list[Chunk]:
-        """Return the next chunks, none at the end. Raises ModelUnavailable and what an engine refuses."""
+    async def more(self, straight: Straight | None = None) -> list[Chunk]:
+        """Return the next chunks but for what ``straight`` takes, none at the end.
+
+        Raises ModelUnavailable and what an engine refuses.
+        """
         if self._first:
             found, self._first = self._first, []
             return found
         try:
-            return await self._read()
+            return await self._read(straight)
         except BROKEN as error:
             raise self._engine.gone(error) from None
 
     def close(self) -> None:
         """Stop the generation, when it has not ended."""
-        self._response.close()
+        give, self._give = self._give, None
+        if give is not None:
+            give(ended=self._over and self._failure is None)
         if self._watch is not None:
             self._watch.cancel()
 
     def _watched(self, patience: float) -> None:
         if not self._heard:
-            self._response.content.set_exception(TimeoutError(f"it was silent for {patience:g} s"))
+            self._wire.fail(TimeoutError(f"it was silent for {patience:g} s"))
             return
         self._heard = False
         self._watch = asyncio.get_running_loop().call_later(patience, self._watched, patience)
 
-    async def _read(self) -> list[Chunk]:
+    async def _read(self, straight: Straight | None) -> list[Chunk]:
         if self._failure is not None:
             raise self._failure
+
+        def past(piece: bytes) -> bool:
+            # The rest of a torn line belongs to what comes now.
+            if self._rest or straight is None:
+                return False
+            texts = plain_texts(piece)
+            if texts is None or not straight(texts):
+                return False
+            self._heard = True
+            return True
+
         found: list[Chunk] = []
         while not found and not self._over and self._failure is None:
-            piece = await self._response.content.readany()
+            piece = await self._wire.read(past if straight is not None else None)
             self._heard = True
             if not piece:
                 self._over = True
                 if not self._finished:
-                    raise aiohttp.ClientPayloadError("its answer broke off")
+                    raise ConnectionError("its answer broke off")
             *lines, self._rest = (self._rest + piece).split(b"\n")
             try:
                 for line in lines:
@@ -272,6 +295,29 @@ class Reply:
             raise refusal(self._engine.name, 500, line[7:])
         elif line.startswith(b"data: [DONE]"):
             self._over = True
+
+
+def plain_texts(piece: bytes) -> list[bytes] | None:
+    """Return the texts of a piece of a stream that is whole events which only go on with the text."""
+    if not piece.endswith(b"\n\n"):
+        return None
+    texts = []
+    for event in piece[:-2].split(b"\n\n"):
+        text = plain_of(event[6:]) if event.startswith(b"data: ") and b"\n" not in event else None
+        if text is None:
+            return None
+        texts.append(text)
+    return texts
+
+
+async def _told(wire: Wire) -> bytes:
+    """The beginning of a refusal's body, and where it sends us."""
+    if wire.location:
+        return f"it has moved to {wire.location!r}".encode()
+    found = b""
+    while len(found) < 4000 and (piece := await wire.read()):
+        found += piece
+    return found[:4000]
 
 
 def refusal(name: str, status: int, data: bytes) -> ModelError | UsageError:

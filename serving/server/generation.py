@@ -20,6 +20,7 @@ from .events import fault_of, headers_of, status_of
 from .generate import Meter
 from .hall import Hall
 from .metrics import Metrics
+from .outlet import OUTLET
 from .pool import Pool
 
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -73,6 +74,7 @@ class Generation(Response):
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Send) -> None:
         """Answer."""
+        self._meter.outlet = scope.get("extensions", {}).get(OUTLET)
         # The task group is the client's presence; an answer that is done ends it too.
         async with anyio.create_task_group() as group:
             group.start_soon(self._presence, receive, group.cancel_scope)
