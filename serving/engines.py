@@ -15,7 +15,7 @@ from ..messages import Frozen, Place
 
 _PLAIN = b'{"choices":[{"finish_reason":null,"index":0,"delta":{"content":"'
 """How llama.cpp begins a chunk that only goes on with the text of the first choice."""
-_BEGIN = len(_PLAIN)
+_EVENT = b"data: " + _PLAIN
 _REST = b'"}}],"created":'
 
 
@@ -23,13 +23,25 @@ Straight: TypeAlias = Callable[[Sequence[bytes]], bool]
 """Is offered plain text (``Chunk.plain``) that goes past its reader; False when it cannot take any of it now."""
 
 
-def plain_of(data: bytes) -> bytes | None:
-    """Return the text of a chunk that says nothing else, as the inside of a JSON string."""
-    if not data.startswith(_PLAIN):
+def plain_texts(piece: bytes) -> list[bytes] | None:
+    """Return the texts of a piece of a stream that is whole events of plain text (``Chunk.plain``), None of others."""
+    if not piece.endswith(b"\n\n"):
+        return None
+    texts = []
+    for event in piece[:-2].split(b"\n\n"):
+        text = None if b"\n" in event else _plain_of(event, _EVENT)
+        if text is None:
+            return None
+        texts.append(text)
+    return texts
+
+
+def _plain_of(data: bytes, start: bytes) -> bytes | None:
+    if not data.startswith(start):
         return None
     # An escaped quote ends the search too soon, and the chunk is read as any other.
-    end = data.find(b'"', _BEGIN)
-    return data[_BEGIN:end] if data.startswith(_REST, end) and data.find(b'"usage"', end) < 0 else None
+    end = data.find(b'"', len(start))
+    return data[len(start) : end] if data.startswith(_REST, end) and data.find(b'"usage"', end) < 0 else None
 
 
 class Chunk:
@@ -43,7 +55,7 @@ class Chunk:
 
     def __init__(self, data: bytes) -> None:
         """``data`` is the object's JSON."""
-        self.plain = plain_of(data)
+        self.plain = _plain_of(data, _PLAIN)
         self._data = data
         self._value: dict[str, Any] | None = None
 
@@ -57,8 +69,8 @@ class Chunk:
     @classmethod
     def said(cls, text: bytes) -> Chunk:
         """Return a plain chunk; ``text`` is the inside of a JSON string."""
-        made = cls(b"")
-        made.plain = text
+        made = cls.__new__(cls)
+        made.plain, made._data, made._value = text, b"", None
         return made
 
     @property

@@ -18,7 +18,7 @@ import aiohttp
 
 from ..errors import ContextTooLong, ModelError, ModelUnavailable, UsageError
 from ..settings import RemoteModel
-from .engines import KINDS, Call, Capabilities, Chunk, Straight, plain_of
+from .engines import KINDS, Call, Capabilities, Chunk, Straight, plain_texts
 from .wire import Wire, Wires
 
 BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
@@ -295,19 +295,6 @@ class Reply:
             raise refusal(self._engine.name, 500, line[7:])
         elif line.startswith(b"data: [DONE]"):
             self._over = True
-
-
-def plain_texts(piece: bytes) -> list[bytes] | None:
-    """Return the texts of a piece of a stream that is whole events which only go on with the text."""
-    if not piece.endswith(b"\n\n"):
-        return None
-    texts = []
-    for event in piece[:-2].split(b"\n\n"):
-        text = plain_of(event[6:]) if event.startswith(b"data: ") and b"\n" not in event else None
-        if text is None:
-            return None
-        texts.append(text)
-    return texts
 
 
 async def _told(wire: Wire) -> bytes:

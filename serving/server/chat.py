@@ -29,8 +29,8 @@ async def chat_batches(
 ) -> AsyncGenerator[list[Choices | bytes], None]:
     """Yield what came, each the choices of a chunk or, as bytes, more text of the first choice (``Chunk.plain``).
 
-    The first chunk of each choice has its role and is never bytes; later text that ``straight`` takes is not yielded,
-    and never before all that was yielded is done with. Usage goes to ``meter``. Raises RequestRefused
+    The first chunk of each choice has its role and is never bytes. Text that ``straight`` takes while the engine is
+    waited for is not yielded; the caller sees to roles and schemas then. Usage goes to ``meter``. Raises RequestRefused
     before anything is generated, OutputMalformed when an answer that is finished breaks its JSON schema, and what the
     engine raises.
     """
@@ -38,12 +38,7 @@ async def chat_batches(
     schema = schema_of(asked)
     texts: dict[int, list[str]] = {}
     failure: OutputMalformed | None = None
-
-    def past(said: Sequence[bytes]) -> bool:
-        return straight is not None and 0 in texts and straight(said)
-
-    short = past if straight is not None and schema is None else None
-    async with aclosing(_source(engine, asked, meter, short)) as batches:
+    async with aclosing(_source(engine, asked, meter, straight)) as batches:
         async for batch in batches:
             found: list[Choices | bytes] = []
             for chunk in batch:
@@ -119,14 +114,18 @@ class ChatJob:
         begin = data(head)[: -len(b"}\n\n")] + b',"choices":[{"index":0,"delta":{"content":"'
         end = b'"},"finish_reason":null}]}\n\n'
         wanted = self._asked.stream_options is not None and self._asked.stream_options.include_usage
-        outlet = meter.outlet
+        outlet, begun = meter.outlet, False
 
         def straight(texts: Sequence[bytes]) -> bool:
-            return outlet is not None and outlet(b"".join([begin + text + end for text in texts]))
+            if not begun or outlet is None:
+                return False
+            return outlet(begin + (end + begin).join(texts) + end)
 
-        short = straight if outlet is not None else None
+        # With one choice, what begins the stream is its role.
+        short = straight if outlet is not None and self._asked.n == 1 and schema_of(self._asked) is None else None
         async with aclosing(chat_batches(engine, self._asked, meter, short)) as batches:
             async for batch in batches:
+                begun = True
                 yield b"".join(
                     [
                         begin + item + end if isinstance(item, bytes) else data({**head, "choices": item})
