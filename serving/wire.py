@@ -57,6 +57,11 @@ class Wire(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     @property
+    def over(self) -> bool:
+        """Whether all of the answer has come."""
+        return self._complete
+
+    @property
     def fit(self) -> bool:
         """Whether another request may be sent."""
         return self._complete and self._lasting and not self.closed
@@ -121,7 +126,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Find the pieces, and hand them to whoever waits."""
-        if self._parser is None or self._complete:
+        if self._parser is None or self.over:
             self.fail(ConnectionError("it sent more than its answer"))
             return
         if self._take is not None and self._between and not self._bodies:
@@ -299,7 +304,7 @@ async def _connected(parts: SplitResult) -> Wire:
         async with asyncio.timeout(PATIENCE):
             _, wire = await loop.create_connection(
                 Wire,
-                parts.hostname,
+                parts.hostname or "",
                 parts.port or (443 if secure else 80),
                 ssl=ssl.create_default_context() if secure else None,
             )
