@@ -17,7 +17,7 @@ class End(asyncio.Protocol):
 
     def __init__(self) -> None:
         """Not yet joined to another."""
-        self.transport: asyncio.WriteTransport | None = None
+        self.transport: asyncio.Transport | None = None
         self.other: End | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -36,19 +36,34 @@ class End(asyncio.Protocol):
             self.other.transport.close()
 
 
+class Near(End):
+    """A client's end; it is read once the way to the engine is there."""
+
+    def __init__(self, port: int, ways: set[asyncio.Task[None]]) -> None:
+        """``ways`` keeps what is being joined."""
+        super().__init__()
+        self._port = port
+        self._ways = ways
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Find the way to the engine."""
+        super().connection_made(transport)
+        way = asyncio.ensure_future(self._join())
+        self._ways.add(way)
+        way.add_done_callback(self._ways.discard)
+
+    async def _join(self) -> None:
+        assert self.transport is not None
+        self.transport.pause_reading()
+        _, far = await asyncio.get_running_loop().create_connection(End, "127.0.0.1", self._port)
+        self.other, far.other = far, self
+        self.transport.resume_reading()
+
+
 async def main(port: int) -> None:
     """Relay until killed."""
-    loop = asyncio.get_running_loop()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        _, far = await loop.create_connection(End, "127.0.0.1", port)
-        near = End()
-        near.transport, near.other, far.other = writer.transport, far, near
-        first = await reader.read(65_536)
-        writer.transport.set_protocol(near)
-        near.data_received(first)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    ways: set[asyncio.Task[None]] = set()
+    server = await asyncio.get_running_loop().create_server(lambda: Near(port, ways), "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
