@@ -37,13 +37,21 @@ class End(asyncio.Protocol):
 
 
 class Near(End):
-    """A client's end; it is read once the way to the engine is there."""
+    """A client's end; what comes before the way to the engine is there waits."""
 
     def __init__(self, port: int, ways: set[asyncio.Task[None]]) -> None:
         """``ways`` keeps what is being joined."""
         super().__init__()
         self._port = port
         self._ways = ways
+        self._early: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on, or keep for the other end."""
+        if self.other is None:
+            self._early.append(data)
+        else:
+            super().data_received(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Find the way to the engine."""
@@ -53,11 +61,9 @@ class Near(End):
         way.add_done_callback(self._ways.discard)
 
     async def _join(self) -> None:
-        assert self.transport is not None
-        self.transport.pause_reading()
         _, far = await asyncio.get_running_loop().create_connection(End, "127.0.0.1", self._port)
         self.other, far.other = far, self
-        self.transport.resume_reading()
+        super().data_received(b"".join(self._early))
 
 
 async def main(port: int) -> None:
