@@ -15,7 +15,7 @@ from .root import single
 
 app = single()
 
-NEEDS = ("aiohttp", "prometheus_client", "starlette", "uvicorn")
+NEEDS = ("aiohttp", "httptools", "prometheus_client", "starlette", "uvicorn")
 
 
 @app.command(

@@ -7,15 +7,41 @@ refuses a request for it by the name of the field.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from ..messages import Frozen, Place
 
 _PLAIN = b'{"choices":[{"finish_reason":null,"index":0,"delta":{"content":"'
 """How llama.cpp begins a chunk that only goes on with the text of the first choice."""
+_EVENT = b"data: " + _PLAIN
 _REST = b'"}}],"created":'
+
+
+Straight: TypeAlias = Callable[[Sequence[bytes]], bool]
+"""Is offered plain text (``Chunk.plain``) that goes past its reader; False when it cannot take any of it now."""
+
+
+def plain_texts(piece: bytes) -> list[bytes] | None:
+    """Return the texts of a piece of a stream that is whole events of plain text (``Chunk.plain``), None of others."""
+    if not piece.endswith(b"\n\n"):
+        return None
+    texts = []
+    for event in piece[:-2].split(b"\n\n"):
+        text = None if b"\n" in event else _plain_of(event, _EVENT)
+        if text is None:
+            return None
+        texts.append(text)
+    return texts
+
+
+def _plain_of(data: bytes, start: bytes) -> bytes | None:
+    if not data.startswith(start):
+        return None
+    # An escaped quote ends the search too soon, and the chunk is read as any other.
+    end = data.find(b'"', len(start))
+    return data[len(start) : end] if data.startswith(_REST, end) and data.find(b'"usage"', end) < 0 else None
 
 
 class Chunk:
@@ -29,14 +55,9 @@ class Chunk:
 
     def __init__(self, data: bytes) -> None:
         """``data`` is the object's JSON."""
-        self.plain: bytes | None = None
+        self.plain = _plain_of(data, _PLAIN)
         self._data = data
         self._value: dict[str, Any] | None = None
-        if data.startswith(_PLAIN):
-            # An escaped quote ends the search too soon, and the chunk is read as any other.
-            end = data.find(b'"', len(_PLAIN))
-            if data.startswith(_REST, end) and data.find(b'"usage"', end) < 0:
-                self.plain = data[len(_PLAIN) : end]
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Chunk:
@@ -48,8 +69,8 @@ class Chunk:
     @classmethod
     def said(cls, text: bytes) -> Chunk:
         """Return a plain chunk; ``text`` is the inside of a JSON string."""
-        made = cls(b"")
-        made.plain = text
+        made = cls.__new__(cls)
+        made.plain, made._data, made._value = text, b"", None
         return made
 
     @property
@@ -118,6 +139,8 @@ class Call:
     """OpenAI's request; the engine adds its own name of the model and that it streams."""
     place: Place | None = None
     """Where the call stands in its application; engines without an order ignore it."""
+    straight: Straight | None = None
+    """Takes plain text while the reader waits for more and has nothing left to do; engines may ignore it."""
 
 
 class Engine(Protocol):

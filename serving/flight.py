@@ -8,21 +8,21 @@ the engine only when it is alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import anyio
 
 from ..errors import ShuntyardError
-from .engines import Chunk
+from .engines import Chunk, Straight
 
 
 class Source(Protocol):
     """An answer while it comes."""
 
-    async def more(self) -> list[Chunk]:
-        """Return the next chunks, none at the end; may be cancelled and called again."""
+    async def more(self, straight: Straight | None = None) -> list[Chunk]:
+        """Return the next chunks but for what ``straight`` takes, none at the end; may be cancelled and resumed."""
 
 
 class Flight:
@@ -51,10 +51,23 @@ class Flight:
         self._read = asyncio.Event()
         self.task = asyncio.ensure_future(self._run(begin))
 
-    async def read(self) -> AsyncGenerator[list[Chunk], None]:
-        """Yield all chunks, also those that came before. Raises what the generation raises."""
+    async def read(self, straight: Straight | None = None) -> AsyncGenerator[list[Chunk], None]:
+        """Yield all chunks, also those that came before, but for what ``straight`` takes from a lone reader's.
+
+        Raises what the generation raises.
+        """
         self._readers += 1
         seen = 0
+
+        def past(texts: Sequence[bytes]) -> bool:
+            nonlocal seen
+            if self._readers > 1 or straight is None or not straight(texts):
+                return False
+            if self._keep:
+                self.chunks.append(Chunk.said(b"".join(texts)))
+                seen += 1
+            return True
+
         try:
             source = await asyncio.shield(self._source)
             while True:
@@ -70,7 +83,7 @@ class Flight:
                 else:
                     async with self._turn:
                         if seen == len(self.chunks) and not self._over:
-                            await self._pull(source)
+                            await self._pull(source, past if straight is not None else None)
             if self._failure is not None:
                 raise self._failure
         finally:
@@ -78,9 +91,9 @@ class Flight:
             if not self._readers and not self._over:
                 await self._leave()
 
-    async def _pull(self, source: Source) -> None:
+    async def _pull(self, source: Source, straight: Straight | None) -> None:
         try:
-            found = await source.more()
+            found = await source.more(straight)
         except ShuntyardError as error:
             self._failure = error
             found = []

@@ -19,7 +19,7 @@ import httpx
 
 from ..errors import ModelUnavailable
 from .desk import ANSWERS, Desk
-from .engines import Call, Capabilities, Chunk
+from .engines import Call, Capabilities, Chunk, Straight
 from .flight import Flight
 from .native import PUT_OFF, Reader, client_of
 from .prompt import Prompt, call_of, prefix_of, short
@@ -80,7 +80,7 @@ class DeskEngine:
             flight.task.add_done_callback(self._ending.discard)
             if key:
                 self._flights[key] = flight
-        async with aclosing(flight.read()) as batches:
+        async with aclosing(flight.read(call.straight)) as batches:
             async for batch in batches:
                 yield [_warm(chunk) for chunk in batch] if late else batch
 
@@ -203,8 +203,8 @@ class _Led:
     reply: Reply
     ahead: int
 
-    async def more(self) -> list[Chunk]:
-        found = await self.reply.more()
+    async def more(self, straight: Straight | None = None) -> list[Chunk]:
+        found = await self.reply.more(straight)
         return (
             [_with_cached(chunk, lambda usage: _cached(usage) - self.ahead) for chunk in found] if self.ahead else found
         )

@@ -1,6 +1,6 @@
 """Engines behind OpenAI's wire format: the supervised child, or any server by its URL.
 
-aiohttp and not httpx, because its parser is compiled: a streamed token must cost microseconds here.
+Generations come over ``wire``, because a streamed token must cost microseconds here; everything else over aiohttp.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
 
 from ..errors import ContextTooLong, ModelError, ModelUnavailable, UsageError
 from ..settings import RemoteModel
-from .engines import KINDS, Call, Capabilities, Chunk
+from .engines import KINDS, Call, Capabilities, Chunk, Straight, plain_texts
+from .wire import Wire, Wires
 
 BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 """What a connection that broke raises."""
@@ -50,8 +52,8 @@ class HttpEngine:
         self._capabilities = capabilities
         self._model = model or name
         self._patience = patience
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
-        """Those whose connections are used once, and those whose are kept."""
+        self._session: aiohttp.ClientSession | None = None
+        self._wires = Wires()
 
     @property
     def name(self) -> str:
@@ -67,7 +69,7 @@ class HttpEngine:
         """Yield the chunks of ``call``; closing the generator closes the socket, which stops the generation."""
         reply = await self.open(call)
         try:
-            while chunks := await reply.more():
+            while chunks := await reply.more(call.straight):
                 yield chunks
         finally:
             reply.close()
@@ -89,18 +91,21 @@ class HttpEngine:
         """
         always = {"model": self._model, "stream": True, "stream_options": {"include_usage": True}}
         data = json.dumps({**call.body, **always, **extra}).encode()
-        # Not aiohttp's own limit of silence, which sets a timer anew with every token.
         async with asyncio.timeout(self._patience):
-            response = await self._post(address, f"/v1{call.path}", data, streams=True)
+            wire = await self._wires.post(address.url, f"/v1{call.path}", data, key=address.key)
+            reply = Reply(wire, self, self._patience, partial(self._given, address.url, wire))
             try:
-                if response.status != 200:
-                    raise refusal(self._name, response.status, await response.content.read(4000))
-                reply = Reply(response, self, self._patience)
+                if wire.status != 200:
+                    raise refusal(self._name, wire.status, await _told(wire))
                 await reply.first()
             except BaseException:
-                response.close()
+                reply.close()
                 raise
         return reply
+
+    def _given(self, url: str, wire: Wire, *, ended: bool) -> None:
+        # A llama-server ends the connection after a stream without a word; what is sent on it meanwhile gets no answer.
+        self._wires.give(url, wire, ended=ended and not self._capabilities.render)
 
     async def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
         """Return the prompt that the model's template makes."""
@@ -142,22 +147,18 @@ class HttpEngine:
 
     async def close(self) -> None:
         """Let go of connections."""
-        for session in self._sessions.values():
-            await session.close()
+        self._wires.close()
+        if self._session is not None:
+            await self._session.close()
 
-    def _post(
-        self, address: Address, path: str, data: bytes, *, streams: bool = False
-    ) -> aiohttp.client._RequestContextManager:
+    def _post(self, address: Address, path: str, data: bytes) -> aiohttp.client._RequestContextManager:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
         headers = {"Content-Type": "application/json"}
         if address.key:
             headers["Authorization"] = f"Bearer {address.key}"
-        # A llama-server ends the connection after a stream without a word; what is sent on it meanwhile gets no answer.
-        once = streams and self._capabilities.render
-        if once not in self._sessions:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
-            connector = aiohttp.TCPConnector(limit=0, force_close=once)
-            self._sessions[once] = aiohttp.ClientSession(connector=connector, timeout=timeout)
-        return self._sessions[once].post(address.url + path, data=data, headers=headers)
+        return self._session.post(address.url + path, data=data, headers=headers)
 
     def gone(self, error: BaseException) -> ModelUnavailable:
         """The error for an engine that stopped answering."""
@@ -210,10 +211,14 @@ async def _kind(name: str, address: Address) -> str:
 class Reply:
     """One answer while it comes. ``more`` may be cancelled and called again, also by somebody else."""
 
-    def __init__(self, response: aiohttp.ClientResponse, engine: HttpEngine, patience: float | None) -> None:
-        """Nothing of the body is read yet; ``patience`` bounds the silence between two pieces, up to twice."""
-        self._response = response
+    def __init__(self, wire: Wire, engine: HttpEngine, patience: float | None, give: Callable[..., None]) -> None:
+        """Nothing of the body is read yet; ``patience`` bounds the silence between two pieces, up to twice.
+
+        ``give`` takes the connection back, told whether the answer has ``ended``.
+        """
+        self._wire = wire
         self._engine = engine
+        self._give: Callable[..., None] | None = give
         self._rest = b""
         self._finished = False
         self._over = False
@@ -226,42 +231,58 @@ class Reply:
 
     async def first(self) -> None:
         """Wait for the first chunks, which ``more`` then returns. Raises one of ``BROKEN`` and what ``more`` raises."""
-        self._first = await self._read()
+        self._first = await self._read(None)
 
-    async def more(self) -> list[Chunk]:
-        """Return the next chunks, none at the end. Raises ModelUnavailable and what an engine refuses."""
+    async def more(self, straight: Straight | None = None) -> list[Chunk]:
+        """Return the next chunks but for what ``straight`` takes, none at the end.
+
+        Raises ModelUnavailable and what an engine refuses.
+        """
         if self._first:
             found, self._first = self._first, []
             return found
         try:
-            return await self._read()
+            return await self._read(straight)
         except BROKEN as error:
             raise self._engine.gone(error) from None
 
     def close(self) -> None:
         """Stop the generation, when it has not ended."""
-        self._response.close()
+        give, self._give = self._give, None
+        if give is not None:
+            give(ended=self._over and self._failure is None)
         if self._watch is not None:
             self._watch.cancel()
 
     def _watched(self, patience: float) -> None:
         if not self._heard:
-            self._response.content.set_exception(TimeoutError(f"it was silent for {patience:g} s"))
+            self._wire.fail(TimeoutError(f"it was silent for {patience:g} s"))
             return
         self._heard = False
         self._watch = asyncio.get_running_loop().call_later(patience, self._watched, patience)
 
-    async def _read(self) -> list[Chunk]:
+    async def _read(self, straight: Straight | None) -> list[Chunk]:
         if self._failure is not None:
             raise self._failure
+
+        def past(piece: bytes) -> bool:
+            # The rest of a torn line belongs to what comes now.
+            if self._rest or straight is None:
+                return False
+            texts = plain_texts(piece)
+            if texts is None or not straight(texts):
+                return False
+            self._heard = True
+            return True
+
         found: list[Chunk] = []
         while not found and not self._over and self._failure is None:
-            piece = await self._response.content.readany()
+            piece = await self._wire.read(past if straight is not None else None)
             self._heard = True
             if not piece:
                 self._over = True
                 if not self._finished:
-                    raise aiohttp.ClientPayloadError("its answer broke off")
+                    raise ConnectionError("its answer broke off")
             *lines, self._rest = (self._rest + piece).split(b"\n")
             try:
                 for line in lines:
@@ -286,6 +307,16 @@ class Reply:
             raise refusal(self._engine.name, 500, line[7:])
         elif line.startswith(b"data: [DONE]"):
             self._over = True
+
+
+async def _told(wire: Wire) -> bytes:
+    """The beginning of a refusal's body, and where it sends us."""
+    if wire.location:
+        return f"it has moved to {wire.location!r}".encode()
+    found = b""
+    while len(found) < 4000 and (piece := await wire.read()):
+        found += piece
+    return found[:4000]
 
 
 def refusal(name: str, status: int, data: bytes) -> ModelError | UsageError:

@@ -16,6 +16,7 @@ ASIDE = {"tests", "examples", "docs", "build", "dist"}
 HOMES = {
     "aiohttp": ("serving/upstream.py",),
     "chromadb": ("memory/index.py",),
+    "httptools": ("serving/wire.py",),
     "langgraph": ("agents/graph.py", "benchmarks/scheduler/ways.py"),
     "litellm": ("router/remote.py",),
     "networkx": ("planner/dag.py",),
@@ -27,7 +28,7 @@ HOMES = {
     "starlette": ("serving/server/",),
     "tokenizers": ("serving/embed.py",),
     "typer": ("cli/",),
-    "uvicorn": ("serving/server/run.py",),
+    "uvicorn": ("serving/server/outlet.py", "serving/server/run.py"),
     "xllamacpp": ("serving/",),
 }
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import anyio
@@ -45,7 +46,7 @@ async def run(
 
     In each of ``rounds`` every client sends ``requests`` of ``tokens`` to the engine's own server, then to ours; the
     median of the rounds' ratios counts. CPU per token is the slope between answers of one token and of ``tokens``;
-    ``floor_us_per_token`` is what a relay costs that looks at nothing.
+    ``floors_us_per_token`` is the same slope of relays that look at nothing, by the event loop they run in.
     With a real model ``foretold`` has what the cost model says of some calls beside what they take.
     ``leak`` requests of one token follow (10,000 is the bar), with the growth of memory and of open files.
     """
@@ -53,12 +54,12 @@ async def run(
     with ExitStack() as stack:
         engine = stack.enter_context(engine_of(model))
         ours = stack.enter_context(server_before(engine))
-        relay = stack.enter_context(relay_before(engine))
-        for place in (engine, ours, relay):
+        relays = {name: stack.enter_context(relay_before(engine, name)) for name in _loops()}
+        for place in (engine, ours, *relays.values()):
             await _load(place, 1, 1, 1)
         found: dict[str, Any] = {"model": model, "tokens": tokens, "clients": {}}
         for clients in (1, 8):
-            found["clients"][clients] = await _measure((engine, ours, relay), (clients, requests, tokens, rounds))
+            found["clients"][clients] = await _measure(engine, ours, relays, (clients, requests, tokens, rounds))
             told(f"{clients} clients: {found['clients'][clients]}")
         if model != "stub":
             found["foretold"] = await foretold(ours, told)
@@ -78,7 +79,8 @@ def describe(result: dict[str, Any]) -> str:
             lines.append(
                 f"{clients} clients  {name:20} {value:>9.3f} {sign} {bar:g}{'' if value <= bar else '  MISSED'}"
             )
-        lines.append(f"{clients} clients  {'relay, us per token':20} {row['floor_us_per_token']:>9.3f}")
+        for name, value in row["floors_us_per_token"].items():
+            lines.append(f"{clients} clients  {f'relay, {name}, us':20} {value:>9.3f}")
     if "foretold" in result:
         lines += ["", "predicted / measured, on the clock", *shown(result["foretold"])]
     if "leak" in result:
@@ -86,25 +88,38 @@ def describe(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-async def _measure(places: tuple[Place, Place, Place], size: tuple[int, int, int, int]) -> dict[str, Any]:
-    engine, ours, relay = places
+def _loops() -> list[str]:
+    return ["asyncio", *(["uvloop"] if find_spec("uvloop") is not None else [])]
+
+
+async def _measure(
+    engine: Place, ours: Place, relays: dict[str, Place], size: tuple[int, int, int, int]
+) -> dict[str, Any]:
     clients, requests, tokens, rounds = size
-    walls, short, long, floor = [], [], [], []
+    walls = []
+    places = {"": ours, **relays}
+    short: dict[str, list[float]] = {name: [] for name in places}
+    long: dict[str, list[float]] = {name: [] for name in places}
     for _ in range(rounds):
         bare = await _load(engine, clients, requests, tokens)
         served = await _load(ours, clients, requests, tokens)
         walls.append(served.wall / bare.wall)
-        long.append(served.cpu)
-        short.append((await _load(ours, clients, requests, 1)).cpu)
-        floor.append((await _load(relay, clients, requests, tokens)).cpu)
+        long[""].append(served.cpu)
+        for name, relay in relays.items():
+            long[name].append((await _load(relay, clients, requests, tokens)).cpu)
+        for name, place in places.items():
+            short[name].append((await _load(place, clients, requests, 1)).cpu)
     count = clients * requests
-    per_token = (statistics.median(long) - statistics.median(short)) / count / (tokens - 1)
+    each = {
+        name: (statistics.median(long[name]) - statistics.median(short[name])) / count / (tokens - 1) for name in places
+    }
+    per_token = each.pop("")
     return {
         "wall": round(statistics.median(walls) - 1, 4),
         "wall_rounds": [round(ratio - 1, 4) for ratio in walls],
         "cpu_us_per_token": round(per_token * 1e6, 1),
-        "floor_us_per_token": round(statistics.median(floor) / count / tokens * 1e6, 1),
-        "cpu_ms_per_request": round((statistics.median(short) / count - per_token) * 1e3, 3),
+        "floors_us_per_token": {name: round(value * 1e6, 1) for name, value in each.items()},
+        "cpu_ms_per_request": round((statistics.median(short[""]) / count - per_token) * 1e3, 3),
     }
 
 

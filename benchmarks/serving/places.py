@@ -66,10 +66,10 @@ def engine_of(model: str) -> Iterator[Place]:
 
 
 @contextmanager
-def relay_before(engine: Place) -> Iterator[Place]:
-    """A program that only hands bytes on to ``engine``: the floor."""
+def relay_before(engine: Place, loop: str) -> Iterator[Place]:
+    """A program that only hands bytes on to ``engine``, in the event loop named: the floor."""
     port = engine.url.rpartition(":")[2]
-    with _process([sys.executable, "-P", "-m", "shuntyard.benchmarks.serving.relay", port]) as process:
+    with _process([sys.executable, "-P", "-m", "shuntyard.benchmarks.serving.relay", port, loop]) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{int(process.stdout.readline())}"
         yield Place(url, engine.model, process.pid, engine.headers)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ...errors import ContextTooLong, OutputMalformed
-from ..engines import Call, Chunk, Engine
+from ..engines import Call, Chunk, Engine, Straight
 from ..schema import conforms
 from .answers import Call as CallMade
 from .answers import ChatCompletion, Choice, Said
@@ -25,10 +25,13 @@ Choices: TypeAlias = list[dict[str, Any]]
 """Of one chunk."""
 
 
-async def chat_batches(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[list[Choices | bytes], None]:
+async def chat_batches(
+    engine: Engine, asked: ChatRequest, meter: Meter, straight: Straight | None = None
+) -> AsyncGenerator[list[Choices | bytes], None]:
     """Yield what came, each the choices of a chunk or, as bytes, more text of the first choice (``Chunk.plain``).
 
-    The first chunk of each choice has its role and is never bytes. Usage goes to ``meter``. Raises RequestRefused
+    The first chunk of each choice has its role and is never bytes. Text that ``straight`` takes while the engine is
+    waited for is not yielded; the caller sees to roles and schemas then. Usage goes to ``meter``. Raises RequestRefused
     before anything is generated, OutputMalformed when an answer that is finished breaks its JSON schema, and what the
     engine raises.
     """
@@ -37,7 +40,7 @@ async def chat_batches(engine: Engine, asked: ChatRequest, meter: Meter) -> Asyn
     texts: dict[int, list[str]] = {}
     failure: OutputMalformed | None = None
     try:
-        async with aclosing(_source(engine, asked, meter)) as batches:
+        async with aclosing(_source(engine, asked, meter, straight)) as batches:
             async for batch in batches:
                 found: list[Choices | bytes] = []
                 for chunk in batch:
@@ -90,16 +93,20 @@ async def chat_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> Async
                 yield Chunk.said(item).value["choices"] if isinstance(item, bytes) else item
 
 
-def _source(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Sequence[Chunk], None]:
+def _source(
+    engine: Engine, asked: ChatRequest, meter: Meter, straight: Straight | None
+) -> AsyncGenerator[Sequence[Chunk], None]:
     if meter.long in ("segments", "pages"):
         return long_chunks(engine, asked, meter, plainly=_plainly, ask=chat_chunks)
-    return _plainly(engine, asked, meter)
+    return _plainly(engine, asked, meter, straight)
 
 
-def _plainly(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Sequence[Chunk], None]:
+def _plainly(
+    engine: Engine, asked: ChatRequest, meter: Meter, straight: Straight | None = None
+) -> AsyncGenerator[Sequence[Chunk], None]:
     if forced(asked) is not None and not engine.capabilities.tool_choice:
         return forced_chunks(engine, asked, meter)
-    return generate(engine, Call("/chat/completions", chat_body(asked, engine)), meter)
+    return generate(engine, Call("/chat/completions", chat_body(asked, engine)), meter, straight)
 
 
 class ChatJob:
@@ -116,15 +123,24 @@ class ChatJob:
     async def events(self, engine: Engine, meter: Meter) -> AsyncGenerator[bytes, None]:
         """Yield OpenAI's stream."""
         head = _head(engine.name, "chat.completion.chunk")
-        begin = data(head)[: -len(b"}\n\n")]
+        begin = data(head)[: -len(b"}\n\n")] + b',"choices":[{"index":0,"delta":{"content":"'
+        end = b'"},"finish_reason":null}]}\n\n'
         wanted = self._asked.stream_options is not None and self._asked.stream_options.include_usage
-        async with aclosing(chat_batches(engine, self._asked, meter)) as batches:
+        outlet, begun = meter.outlet, False
+
+        def straight(texts: Sequence[bytes]) -> bool:
+            if not begun or outlet is None:
+                return False
+            return outlet(begin + (end + begin).join(texts) + end)
+
+        # With one choice, what begins the stream is its role.
+        short = straight if outlet is not None and self._asked.n == 1 and schema_of(self._asked) is None else None
+        async with aclosing(chat_batches(engine, self._asked, meter, short)) as batches:
             async for batch in batches:
+                begun = True
                 yield b"".join(
                     [
-                        b'%b,"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n' % (begin, item)
-                        if isinstance(item, bytes)
-                        else data({**head, "choices": item})
+                        begin + item + end if isinstance(item, bytes) else data({**head, "choices": item})
                         for item in batch
                     ]
                 )

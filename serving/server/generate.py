@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...messages import Place
-from ..engines import Call, Chunk, Engine
+from ..engines import Call, Chunk, Engine, Straight
 from .answers import PromptDetails, Usage
 
 
@@ -52,6 +52,8 @@ class Meter:
     """How prompts beyond the context may be read (``places.Told``)."""
     read: str = ""
     """How one was read."""
+    outlet: Callable[[bytes], bool] | None = None
+    """A short way to the client for pieces of a stream that has begun, once all before them are sent."""
 
     @property
     def usage(self) -> Usage | None:
@@ -84,15 +86,18 @@ class Meter:
         )
 
 
-async def generate(engine: Engine, call: Call, meter: Meter) -> AsyncGenerator[Sequence[Chunk], None]:
+async def generate(
+    engine: Engine, call: Call, meter: Meter, straight: Straight | None = None
+) -> AsyncGenerator[Sequence[Chunk], None]:
     """Yield the chunks of ``call``, counted into ``meter``. Closing the generator stops the engine at once.
 
-    Every generation of the server passes here and nowhere else; the place of the request goes with it.
+    Every generation of the server passes here and nowhere else; the place of the request goes with it. Plain text that
+    ``straight`` takes is not yielded.
     """
     tally = Tally(engine.name)
     meter.tallies.append(tally)
-    if meter.place is not None:
-        call = replace(call, place=meter.place)
+    if meter.place is not None or straight is not None:
+        call = replace(call, place=meter.place, straight=straight)
     async with aclosing(engine.stream(call)) as batches:
         async for batch in batches:
             if not meter.first:

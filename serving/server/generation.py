@@ -12,6 +12,7 @@ from ..engines import Engine
 from .generate import Meter
 from .hall import Hall
 from .metrics import Metrics
+from .outlet import OUTLET
 from .places import Told
 from .pool import Pool
 from .sending import LEFT, STALL, Send, Sent
@@ -73,6 +74,7 @@ class Generation(Sent):
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Send) -> None:
         """Answer, and count it."""
+        self._meter.outlet = scope.get("extensions", {}).get(OUTLET)
         await super().__call__(scope, receive, send)
         self._rooms.metrics.ended(self._job, self._status or LEFT, self._meter)
 

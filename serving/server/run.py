@@ -16,6 +16,7 @@ from ..tokens.open import info_of
 from .app import build
 from .door import is_loopback
 from .generation import Asking
+from .outlet import OutletProtocol
 from .pool import Pool
 
 
@@ -102,6 +103,7 @@ def server_of(settings: Settings, *, key: str = "", choose: Callable[[Asking], s
     """Return the server, not yet running."""
     config = uvicorn.Config(
         build(settings, key=key, choose=choose),
+        http=OutletProtocol,
         log_level="warning",
         access_log=False,
         server_header=False,
