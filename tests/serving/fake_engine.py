@@ -130,6 +130,7 @@ def events(response: httpx.Response) -> list[dict[str, Any]]:
 
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeEngine
+    counted = False
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: object) -> None:
@@ -164,13 +165,19 @@ class _Handler(BaseHTTPRequestHandler):
             fake.drop_before -= drop
             fake.running += 1
             fake.most = max(fake.most, fake.running)
+            self.counted = True
         try:
             self._generate(body, drop=drop)
         except OSError:
             fake.left.set()
         finally:
-            with fake.lock:
-                fake.running -= 1
+            self._free()
+
+    def _free(self) -> None:
+        """The slot is free: as in an engine before its answer's end is sent, so that the next call may come at once."""
+        with self.fake.lock:
+            self.fake.running -= self.counted
+            self.counted = False
 
     def _generate(self, body: dict[str, Any], *, drop: bool) -> None:
         if drop:
@@ -204,6 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
             for index in range(count):
                 self._choice(index, word, None, chat=chat)
             time.sleep(self.fake.delay)
+        self._free()
         details = {"cached_tokens": prompt // 2}
         usage = {"prompt_tokens": prompt, "completion_tokens": len(words), "prompt_tokens_details": details}
         for index in range(count):
