@@ -29,6 +29,9 @@ from .schedule.warmth import WORTH, packed
 from .supervise import Running
 from .upstream import BROKEN, Address, HttpEngine, Reply
 
+_ENTRY = 600
+"""Bytes of an answer that is kept, besides its key and its chunks."""
+
 
 class DeskEngine:
     """An ``Engine`` whose calls go through ``desk``.
@@ -70,7 +73,8 @@ class DeskEngine:
         key = _key(call) if self._reuse and call.body.get("temperature") == 0 else ""
         kept = self._answers.get(key)
         if kept is not None:
-            yield [_warm(chunk) for chunk in kept]
+            # Copies, so that what is read of them is not kept.
+            yield [_warm(chunk.unread()) for chunk in kept]
             return
         flight = self._flights.get(key)
         late = flight is not None
@@ -109,7 +113,7 @@ class DeskEngine:
             del self._flights[key]
             if flight.whole:
                 merged = _merged(flight.chunks)
-                self._answers.put(key, merged, sum(len(chunk) for chunk in merged))
+                self._answers.put(key, merged, _ENTRY + len(key) + sum(len(chunk) for chunk in merged))
 
     @asynccontextmanager
     async def _generating(self, call: Call) -> AsyncIterator[_Led]:
@@ -232,7 +236,7 @@ def _cached(usage: dict[str, Any]) -> int:
 
 
 def _merged(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
-    """Return ``chunks`` with runs of plain ones joined to one."""
+    """Return ``chunks`` unread, with runs of plain ones joined to one."""
     found: list[Chunk] = []
     run: list[bytes] = []
     for chunk in chunks:
@@ -242,5 +246,5 @@ def _merged(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
         if run:
             found.append(Chunk.said(b"".join(run)))
             run = []
-        found.append(chunk)
+        found.append(chunk.unread())
     return (*found, *([Chunk.said(b"".join(run))] if run else ()))
