@@ -117,10 +117,11 @@ def show(
 @takes(Options)
 def engine(options: Options) -> int:
     """Show what the local engine was compiled with, and what of this machine it leaves unused."""
-    from ..serving.kernels import kernels
+    from ..serving.kernels import kernels, place_of
 
     path = options.settings().engine_path
-    found = [kernels(), *([kernels(str(path.expanduser().absolute()))] if path is not None else [])]
+    own = [str(place_of(path))] if path is not None else []
+    found = [kernels(), *map(kernels, own)]
     if options.json:
         out.result_json([item.model_dump(mode="json") for item in found])
         return 0
