@@ -342,7 +342,7 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
             mend = f"did you mean {near[0]!r}?" if near else "remove it."
             parts.append(f"{origin.get(key, FILE)}: unknown key {where!r}; {mend}")
         else:
-            parts.append(f"{origin.get(key, FILE)}: {wrong(where, item)}")
+            parts.append(f"{origin.get(key, FILE)}: {wrong(f'{where} = ' if where else '', item)}")
     return " ".join(parts)
 
 

@@ -29,15 +29,17 @@ _LONGEST = 200
 """Characters of a value that are shown."""
 
 
-def wrong(name: str, problem: Mapping[str, Any]) -> str:
-    """Return name, value and mend of one of ``ValidationError.errors()``; ``name`` may be empty for the whole."""
+def wrong(before: str, problem: Mapping[str, Any]) -> str:
+    """Return value and mend of one of ``ValidationError.errors()`` after the field's name: ``port = ``, ``--port ``."""
     given = repr(problem["input"])
     given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}…"
-    if problem["type"] == "value_error":
-        # Words of those who check, which end with the mend.
-        said = str(problem["ctx"]["error"]).rstrip(".")
-        return f"{name} = {given}: {said}." if name else f"{said}."
-    return f"{f'{name} = ' if name else ''}{given} must be {_right(problem)}; correct it."
+    if problem["type"] != "value_error":
+        return f"{before}{given} must be {_right(problem)}; correct it."
+    said = str(problem["ctx"]["error"]).rstrip(".")
+    if said.startswith(given):
+        return f"{before}{said}; correct it."
+    # Words of our own, which end with the mend.
+    return f"{before}{given}: {said}." if before else f"{said}."
 
 
 def _right(problem: Mapping[str, Any]) -> str:
@@ -45,7 +47,8 @@ def _right(problem: Mapping[str, Any]) -> str:
     kind, ctx = str(problem["type"]), problem.get("ctx", {})
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
-        return f"{words} {ctx[key]}"
+        bound = ctx[key]
+        return f"{words} {int(bound) if bound == int(bound) else bound}"
     if kind == "literal_error":
         return str(ctx["expected"])
     if kind == "finite_number":
