@@ -56,3 +56,14 @@ def test_a_long_value_is_cut(call: Call, folder: Path) -> None:
 def test_what_a_table_needs(folder: Path, toml: str) -> None:
     (folder / "shuntyard.toml").write_text(toml, encoding="utf-8")
     assert len(load().models) == 1
+
+
+@pytest.mark.parametrize("toml", ['model = "nope"', 'fallback = ["nope"]', 'model = "all-minilm-l6-v2"'])
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_model_that_nobody_offers_is_refused_before_there_is_a_run(
+    call: Call, folder: Path, command: str, toml: str
+) -> None:
+    (folder / "shuntyard.toml").write_text(f"{toml}\nmemory = false\n", encoding="utf-8")
+    refused = call(command, "How many lines has a.txt?")
+    assert refused.code == 2 and "unknown model '" in refused.err and "`shuntyard models list`" in refused.err
+    assert call("runs", "--json").json == []
