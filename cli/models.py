@@ -180,10 +180,10 @@ def tune(
     from ..serving.knobs import profiles
     from ..serving.knobs.tune import describe
     from ..serving.knobs.tune import tune as search
+    from ..serving.registry import find_answering
 
     settings = options.settings()
-    if fetch.show(name, settings).entry.kind != "generate":
-        raise UnknownName("model that answers", name)
+    find_answering(name)
     weights = fetch.ensure(name, settings)[0]
     profile = search(weights, settings, seconds=seconds, say=out.note)
     path = profiles.save(profile, weights, settings)

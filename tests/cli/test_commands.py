@@ -99,5 +99,30 @@ def test_models_predict_refuses_wrong_values(call: Call, words: list[str], said:
 
 
 def test_models_predict_knows_no_model_of_that_name(call: Call) -> None:
-    assert call("models", "predict", "gpt-7").code == 2
-    assert call("models", "predict", "all-minilm-l6-v2").code == 2
+    refused = call("models", "predict", "gpt-7")
+    assert refused.code == 2
+    assert "unknown local model 'gpt-7'; there are all-minilm-l6-v2, qwen2.5-coder-0.5b, " in refused.err
+
+
+@pytest.mark.parametrize("words", [["predict"], ["tune", "--seconds", "1"]], ids=["predict", "tune"])
+def test_a_model_that_answers_nothing_is_refused_by_what_it_is(call: Call, words: list[str]) -> None:
+    refused = call("models", words[0], "all-minilm-l6-v2", *words[1:])
+    assert refused.code == 2
+    assert "'all-minilm-l6-v2' makes embeddings and answers nothing; name 'qwen2.5-coder-1.5b' or" in refused.err
+
+
+def test_a_path_to_what_is_no_gguf_file_says_so(call: Call, folder: Path) -> None:
+    (folder / "passwd").write_text("root:x:0:0")
+    (folder / "model.bin").write_bytes(b"GGUF....")
+    text = call("models", "predict", str(folder / "passwd"))
+    assert text.code == 6 and "is not a GGUF file (it begins with b'root')" in text.err
+    other = call("models", "predict", "./model.bin")
+    assert other.code == 2 and "'./model.bin' does not end in .gguf; rename it" in other.err
+
+
+def test_an_unknown_benchmark_lists_all_that_there_are(call: Call) -> None:
+    from shuntyard.cli.bench import names
+
+    refused = call("bench", "zzz")
+    assert f"; there are {', '.join(names())}." in refused.err and "did you mean" not in refused.err
+    assert "did you mean serving" in call("bench", "srving").err
