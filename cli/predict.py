@@ -49,7 +49,7 @@ def predict(
     asked = Asked(prompt, output, batch, cached)
     kv_type = kv_type_of(kv) if kv else ""
     settings = options.settings()
-    predictor, anew = anyio.run(partial(opened, name, settings, anew=measure, say=out.note))
+    predictor, anew = anyio.run(partial(opened, name, settings, asked=asked, anew=measure, say=out.note))
     if kv_type:
         predictor = predictor.with_kv(kv_type)
     body: dict[str, Any] = {"name": name, "measured": anew, **predictor.predict(asked).model_dump()}

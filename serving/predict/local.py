@@ -83,15 +83,18 @@ async def measured(
     name: str,
     settings: Settings,
     *,
+    asked: Asked | None = None,
     anew: bool = False,
     rounds: int = ROUNDS,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Predictor, bool]:
     """Return the predictor of ``name`` and whether it had to be measured for that.
 
-    A model whose tensor types are known from another one is not measured, unless ``anew``. Raises what opening the
-    model raises.
+    A model whose tensor types are known from another one is not measured, unless ``anew``. Where ``asked`` does not
+    fit the context, UsageError is raised before an engine is started. Raises what opening the model raises.
     """
+    if asked is not None:
+        asked.check(find_answering(name).context)
     source = LocalSource(settings)
     _, connection = await source.connect(name)
     shape, setup = shape_and_setup(name, settings)
