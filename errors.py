@@ -43,6 +43,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+_SHOWN = 24
+"""Names that a message lists where none is near the one that is unknown."""
+
 
 class ShuntyardError(Exception):
     """Base of all errors: ``str(error)`` is one line for a person, the rest is for programs."""
@@ -80,9 +83,18 @@ class UnknownName(UsageError):
         """Name the ``kind`` of thing, the unknown ``name`` and the closest of ``known``."""
         import difflib
 
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(known)[:12]
-        offer = f"; did you mean {', '.join(near)}?" if near else "; none are registered."
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        offer = f"; did you mean {', '.join(near)}?" if near else _there_are(known)
         super().__init__(f"unknown {kind} {name!r}{offer}{' ' + mend if mend else ''}", ids={kind: name})
+
+
+def _there_are(known: Sequence[str]) -> str:
+    """Every name where that is a line or two, else the first ones and how many there are besides."""
+    if not known:
+        return "; none are registered."
+    first, more = sorted(known)[:_SHOWN], len(known) - _SHOWN
+    names = ", ".join(first) + (f" and {more} more" if more > 0 else "")
+    return f"; there {'is' if len(known) == 1 else 'are'} {names}."
 
 
 class PlanInvalid(UsageError):

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsInvalid
 from .messages import Frozen
+from .wording import wrong
 
 FILE = "shuntyard.toml"
 
@@ -48,7 +50,8 @@ class RemoteModel(Frozen):
     """A model behind a URL or a provider, or a local one on the token-level engine."""
 
     model: str = ""
-    """Its name there; for providers the litellm name, e.g. ``anthropic/claude-sonnet-4-5``."""
+    """Its name there; for providers the litellm name, e.g. ``anthropic/claude-sonnet-4-5``. Empty: the table's own
+    name; without a URL that must then be such a name (``[models."anthropic/claude-sonnet-4-5"]``)."""
     url: str = ""
     """OpenAI-compatible base URL, e.g. ``http://127.0.0.1:8080/v1``; empty means a provider through litellm."""
     through: Literal["", "http", "shuntyard", "litellm"] = ""
@@ -66,11 +69,25 @@ class RemoteModel(Frozen):
     """``tokens``: ``model`` is a local model, run by the token-level engine."""
     tokens: TokenSettings = TokenSettings()
 
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no number
+            good = False
+        if url and (not good or " " in url):
+            raise ValueError("is no address of a server; write one like 'http://127.0.0.1:8080/v1'")
+        return url
+
     @model_validator(mode="after")
     def _engine_fits(self) -> RemoteModel:
         if not self.engine:
             if "tokens" in self.model_fields_set:
                 raise ValueError("the table 'tokens' needs engine = 'tokens'")
+            if self.through in ("http", "shuntyard") and not self.url:
+                raise ValueError(f"through = {self.through!r} needs 'url', the address of the server")
             return self
         if not self.model:
             raise ValueError("engine = 'tokens' needs 'model', the name of a local model or a GGUF path")
@@ -239,6 +256,18 @@ class Settings(Frozen):
     fleet: FleetSettings = FleetSettings()
     rules: tuple[RuleSettings, ...] = ()
 
+    @field_validator("models")
+    @classmethod
+    def _each_is_somewhere(cls, models: dict[str, RemoteModel]) -> dict[str, RemoteModel]:
+        for name, model in models.items():
+            # A name with a slash is one of litellm's, PROVIDER/MODEL.
+            if not model.url and not model.model and "/" not in name:
+                raise ValueError(
+                    f"[models.{name}] says neither where nor what it is; give 'url', the address of a server, or "
+                    "'model', a name that litellm knows, such as 'anthropic/claude-sonnet-4-5'"
+                )
+        return models
+
     @model_validator(mode="after")
     def _one_engine_is_measured(self) -> Settings:
         if self.fleet.instances > 1 and self.engine.speculation == "auto":
@@ -317,13 +346,7 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
             mend = f"did you mean {near[0]!r}?" if near else "remove it."
             parts.append(f"{origin.get(key, FILE)}: unknown key {where!r}; {mend}")
         else:
-            given = f"{where} = {item['input']!r}: " if where else ""
-            if item["type"] == "value_error":
-                # Our own words, which end with the mend.
-                said = f"{item['ctx']['error']}."
-            else:
-                said = f"{item['msg']}; correct it."
-            parts.append(f"{origin.get(key, FILE)}: {given}{said}")
+            parts.append(f"{origin.get(key, FILE)}: {wrong(f'{where} = ' if where else '', item)}")
     return " ".join(parts)
 
 

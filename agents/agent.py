@@ -109,7 +109,8 @@ class Agent:
     async def run(self, task: str, *, plan: Plan | None = None, limits: Limits | None = None) -> RunResult:
         """Run ``task`` and return what came of it; a failed task is a result, not an exception.
 
-        With ``plan`` nothing is compiled. Raises UsageError for a task that cannot be one.
+        With ``plan`` nothing is compiled. Raises UsageError for a task that cannot be one, UnknownName for a model
+        of the settings that nobody offers.
         """
         return await self._run(task, plan, limits, self._sinks)
 
@@ -143,6 +144,7 @@ class Agent:
         _check_task(task)
         chosen = self._limits(limits)
         async with self._opened(self._sinks) as rooms:
+            rooms.check_models()
             run = rooms.runs.start(rooms.redactor.text(task), self._settings, chosen)
             return await forecast(rooms, run, task, chosen, sinks=self._sinks)
 
@@ -158,10 +160,11 @@ class Agent:
 
         ``assume`` settles what a person knows better: effects in doubt, failures that were asked about.
         ``retry_failed`` tries the failed nodes of an ended run again; a run that was interrupted keeps its
-        recorded failures. Raises UnknownName for an unknown run.
+        recorded failures. Raises UnknownName for an unknown run or model.
         """
         chosen = self._limits(limits)
         async with self._opened(self._sinks) as rooms:
+            rooms.check_models()
             record = rooms.runs.claim(run)
             moves = {move.plan.revision: move for move in rooms.runs.moves(record.run)}
             before = record.result.predicted if record.result is not None else None
@@ -208,6 +211,7 @@ class Agent:
         _check_task(task)
         chosen = self._limits(limits)
         async with self._opened(sinks) as rooms:
+            rooms.check_models()
             run = rooms.runs.start(rooms.redactor.text(task), self._settings, chosen)
             job = Job(run=run, progress=Progress(task, self._settings.planner, given=plan), limits=chosen)
             return await execute(rooms, job, sinks=sinks, approver=self._approver)

@@ -60,6 +60,7 @@ async def replay(
     live = Rerun.of(from_, plans, row.run, recorded=found.keys())
     seen = _Seen()
     if from_:
+        rooms.check_models()
         kept = {revision: move for revision, move in moves.items() if revision <= live.revision}
         progress = Progress(row.task, row.planner, row.choice, recorded=kept)
         limits = limits or Limits()

@@ -21,7 +21,7 @@ from ..planner.outcomes import summary
 from ..plugins import load
 from ..protocols import Embedder, Emit, Executor, Model, ModelSource, Pacing, Tool
 from ..router.catalogue import Catalogue
-from ..router.choose import choose
+from ..router.choose import answering_of, choose
 from ..router.source import RemoteSource
 from ..serving.predict.local import LocalPacing
 from ..serving.source import LocalSource
@@ -102,6 +102,10 @@ class Rooms:
             late=None if limits.deadline is None else late,
         )
         return decision, next(info for info in infos if info.name == decision.model)
+
+    def check_models(self) -> None:
+        """Raise UnknownName where the settings name a model that nobody offers, before a run is on record."""
+        answering_of(self.catalogue.infos(), (self.settings.model, *self.settings.fallback))
 
     def close(self) -> None:
         """End the executor's workers and close the database; running engines go on, they are nobody's children."""

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from ..errors import ShuntyardError
+from ..wording import wrong
 from . import out
 from .root import root
 
@@ -100,12 +101,23 @@ def _unexpected(error: BaseException) -> str:
 
 
 def _usage(error: Any, flags: list[str]) -> int:
-    message = " ".join(error.format_message().split())
+    message = " ".join(_usage_text(error).split())
     ctx: Any = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         out.note(ctx.get_help())
         return 2
+    message = message if message.endswith((".", "?")) else f"{message}."
     _tell({"code": "usage", "message": message, "retryable": False, "ids": {}, "exit_code": 2}, flags)
     hint = f" See: {ctx.command_path} --help" if ctx is not None else ""
     out.note(f"error: {message}{hint}")
     return int(error.exit_code)
+
+
+def _usage_text(error: Any) -> str:
+    """Return what is wrong; where pydantic judged a value, with the value, and in our words."""
+    problems = getattr(error.__cause__, "errors", None)
+    param = getattr(error, "param", None)
+    if not callable(problems) or param is None:
+        return str(error.format_message())
+    name = max(param.opts, key=len) if param.param_type_name == "option" else param.name
+    return wrong(f"{name} ", problems()[0])

@@ -117,10 +117,11 @@ def show(
 @takes(Options)
 def engine(options: Options) -> int:
     """Show what the local engine was compiled with, and what of this machine it leaves unused."""
-    from ..serving.kernels import kernels
+    from ..serving.kernels import kernels, place_of
 
     path = options.settings().engine_path
-    found = [kernels(), *([kernels(str(path.expanduser().absolute()))] if path is not None else [])]
+    own = [str(place_of(path))] if path is not None else []
+    found = [kernels(), *map(kernels, own)]
     if options.json:
         out.result_json([item.model_dump(mode="json") for item in found])
         return 0
@@ -179,10 +180,10 @@ def tune(
     from ..serving.knobs import profiles
     from ..serving.knobs.tune import describe
     from ..serving.knobs.tune import tune as search
+    from ..serving.registry import find_answering
 
     settings = options.settings()
-    if fetch.show(name, settings).entry.kind != "generate":
-        raise UnknownName("model that answers", name)
+    find_answering(name)
     weights = fetch.ensure(name, settings)[0]
     profile = search(weights, settings, seconds=seconds, say=out.note)
     path = profiles.save(profile, weights, settings)

@@ -49,7 +49,7 @@ def predict(
     asked = Asked(prompt, output, batch, cached)
     kv_type = kv_type_of(kv) if kv else ""
     settings = options.settings()
-    predictor, anew = anyio.run(partial(opened, name, settings, anew=measure, say=out.note))
+    predictor, anew = anyio.run(partial(opened, name, settings, asked=asked, anew=measure, say=out.note))
     if kv_type:
         predictor = predictor.with_kv(kv_type)
     body: dict[str, Any] = {"name": name, "measured": anew, **predictor.predict(asked).model_dump()}
@@ -67,7 +67,9 @@ def predict(
 def _fits(
     predictor: Predictor, asked: Asked, deadline: float | None, itl: float | None, memory: float | None
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"knee": predictor.knee(prompt=asked.prompt)}
+    setup = predictor.setup
+    found: dict[str, Any] = {"knee": predictor.knee(prompt=asked.prompt), "slots": setup.slots}
+    found["context"] = setup.context
     if deadline is not None:
         found |= {
             "deadline": deadline,
@@ -83,6 +85,11 @@ def _fits(
     return found
 
 
+def _worth(fits: Mapping[str, Any]) -> str:
+    more = f"; the engine has {fits['slots']} slots" if fits["knee"] > fits["slots"] else ""
+    return f"one more would add less than 10 % of tokens per second{more}"
+
+
 def _text(body: Mapping[str, Any]) -> str:
     fits = body["fits"]
     rows = [
@@ -91,16 +98,22 @@ def _text(body: Mapping[str, Any]) -> str:
         ("whole answer", f"{body['seconds']:.2f} s", f"{body['binds']}, give or take {body['spread']:.0%}"),
         ("engine's processor", f"{body['cpu']:.2f} s", ""),
         ("memory", f"{body['memory_mib']:.0f} MiB", "keys and values for the whole context included"),
-        ("worth at once", f"{fits['knee']} calls", "one more would add less than 10 % of tokens per second"),
+        ("worth at once", f"{fits['knee']} calls", _worth(fits)),
     ]
     if "deadline" in fits:
         within = f"within {fits['deadline']:g} s"
         rows.append(("longest prompt", f"{fits['longest_prompt']} tokens", f"{within}, with this answer"))
         rows.append(("longest answer", f"{fits['longest_output']} tokens", f"{within}, with this prompt"))
     if "itl" in fits:
-        rows.append(("largest batch", f"{fits['largest_batch']} calls", f"with {fits['itl']:g} s between tokens"))
+        within = f"with {fits['itl']:g} s between tokens"
+        if fits["largest_batch"] > fits["slots"]:
+            within += f", had it so many slots: it has {fits['slots']}, further calls wait"
+        rows.append(("largest batch", f"{fits['largest_batch']} calls", within))
     if "memory_mib" in fits:
-        rows.append(("longest context", f"{fits['longest_context']} tokens", f"in {fits['memory_mib']:g} MiB"))
+        within = f"in {fits['memory_mib']:g} MiB"
+        if fits["longest_context"] > fits["context"]:
+            within += f", were it started with so many: it has {fits['context']}"
+        rows.append(("longest context", f"{fits['longest_context']} tokens", within))
     text = out.table(rows, header=("", "", ""))
     if "operators" not in body:
         return text

@@ -8,6 +8,7 @@ import typer
 
 from . import out
 from .drive import Watch, follow, last_lines
+from .kept import id_of
 from .options import RunOptions, takes
 from .root import single
 
@@ -35,8 +36,9 @@ def replay(
 
     Without --from everything is answered from the record: no tool and no model is called.
     """
+    found = id_of(run, options.settings())
     watch = Watch()
-    done = follow(options, lambda agent: agent.replay(run, from_=from_ or ()), watch)
+    done = follow(options, lambda agent: agent.replay(found, from_=from_ or ()), watch)
     if done is None:
         return 130
     if options.json:

@@ -9,6 +9,7 @@ import typer
 from ..errors import UsageError
 from ..steps import Assumption
 from .drive import drive
+from .kept import id_of
 from .options import RunOptions, takes
 from .root import single
 
@@ -28,7 +29,8 @@ def resume(
 ) -> int:
     """Go on with a run that was stopped, interrupted or waits: nothing that is finished runs again."""
     settled = read_assumptions(assume or [])
-    return drive(options, lambda agent: agent.resume(run, assume=settled, retry_failed=not keep_failed))
+    found = id_of(run, options.settings())
+    return drive(options, lambda agent: agent.resume(found, assume=settled, retry_failed=not keep_failed))
 
 
 def read_assumptions(given: list[str]) -> dict[str, Assumption]:

@@ -193,7 +193,7 @@ class Runs:
             rows = connection.execute(query).all()
             if not rows or not wanted:
                 known = [row.id for row in connection.execute(tables.runs.select().order_by(runs.started.desc()))]
-                raise UnknownName("run", run, known[:200], mend="List them with shuntyard runs.")
+                raise UnknownName("run", run, known, mend="List them with shuntyard runs.")
         exact = [row for row in rows if row.id == wanted] or (rows[:1] if wanted == "last" else rows)
         if len(exact) > 1:
             raise UsageError(f"{run!r} begins several runs: {', '.join(row.id for row in exact)}; write more of it.")

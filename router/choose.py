@@ -45,10 +45,7 @@ def choose(
     Raises UnknownName for a ``model`` or ``fallback`` nobody offers, BudgetSpent when ``max_cost`` rules
     out every model, ModelUnavailable when there is none.
     """
-    answering = {info.name: info for info in infos if not info.embeds}
-    for name in (model, *fallback):
-        if name and name not in answering:
-            raise UnknownName("model", name, list(answering), mend="`shuntyard models list` shows them.")
+    answering = answering_of(infos, (model, *fallback))
     affordable = {name: info for name, info in answering.items() if max_cost != 0 or info.kind in FREE_KINDS}
     here = installed or (lambda name: True)
     slow = {name for name in affordable if late is not None and late(name)}
@@ -68,6 +65,15 @@ def choose(
     elif slow and not model:
         reason += f", {', '.join(sorted(slow))} expected to miss the deadline"
     return Decision(model=first.name, reason=reason, candidates=candidates)
+
+
+def answering_of(infos: Sequence[ModelInfo], names: Sequence[str] = ()) -> dict[str, ModelInfo]:
+    """Return the models that answer, by name. Raises UnknownName for one of ``names`` that is not among them."""
+    answering = {info.name: info for info in infos if not info.embeds}
+    for name in names:
+        if name and name not in answering:
+            raise UnknownName("model", name, list(answering), mend="`shuntyard models list` shows them.")
+    return answering
 
 
 def _first(model: str, ranked: Sequence[ModelInfo]) -> list[str]:

@@ -109,6 +109,17 @@ def kernels(build: str = "") -> Kernels:
     return Kernels(engine=name_of(build), uses=uses, unused=tuple(name for name in _machine() if name not in uses))
 
 
+def place_of(build: Path) -> Path:
+    """Return the whole path of a build of one's own. Raises SettingsInvalid where there is none."""
+    place = build.expanduser().absolute()
+    if not (place / "xllamacpp").is_dir():
+        raise SettingsInvalid(
+            f"engine_path = {str(build)!r} holds no xllamacpp; make a build with "
+            "`pip install --no-deps --target FOLDER WHEEL` and name that folder, or remove engine_path."
+        )
+    return place
+
+
 def uses_of(system_info: str) -> tuple[str, ...]:
     """Return the kernels in llama.cpp's line ``CPU : AVX = 1 | AVX2 = 1 | …``."""
     found = {name for name, value in re.findall(r"(\w+) = (\d+)", system_info) if value != "0"}
@@ -143,12 +154,7 @@ def usable(build: Path, model: Path, folder: Path, *, threads: int, tell: Callab
     The check takes two loads of the model, and is made once per build, model and version of the package; its outcome
     is kept in ``folder``. Blocks. Raises SettingsInvalid where there is no build.
     """
-    build = build.expanduser().absolute()
-    if not (build / "xllamacpp").is_dir():
-        raise SettingsInvalid(
-            f"engine_path = {str(build)!r} has no folder 'xllamacpp' in it; make one with "
-            "`pip install --no-deps --target FOLDER WHEEL` and name that folder, or remove engine_path."
-        )
+    build = place_of(build)
     state = model.stat()
     key = json.dumps([name_of(str(build)), str(model), state.st_size, state.st_mtime_ns])
     note = folder / f"kernels-{hashlib.sha256(key.encode()).hexdigest()[:16]}.check"

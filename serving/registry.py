@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..errors import ModelFileBad, PathRefused, UnknownName
+from ..errors import ModelFileBad, PathRefused, UnknownName, UsageError
 from ..messages import ModelInfo
 
 Tier = Literal["tiny", "small", "medium", "large"]
@@ -183,18 +183,33 @@ def find(name: str) -> LocalEntry:
             return entry
     if is_path(name):
         return _of_path(name)
+    if ("/" in name or "\\" in name) and Path(name).expanduser().is_file():
+        _check_magic(name)
+        raise PathRefused(f"model file {name!r} does not end in .gguf; rename it, or make a link that does.")
     raise UnknownName(
         "local model", name, [entry.name for entry in MODELS], mend="A GGUF file works by its path (./model.gguf)."
     )
 
 
+def find_answering(name: str) -> LocalEntry:
+    """As ``find``, but raise UsageError for a model that only makes embeddings."""
+    entry = find(name)
+    if entry.kind != "generate":
+        others = " or ".join(repr(other.name) for other in MODELS if other.kind == "generate")
+        raise UsageError(f"{name!r} makes embeddings and answers nothing; name {others}.", ids={"model": name})
+    return entry
+
+
 def _of_path(name: str) -> LocalEntry:
-    path = Path(name).expanduser().absolute()
+    _check_magic(name)
+    return LocalEntry(name=name, kind="generate", licence="unknown", path=Path(name).expanduser().absolute())
+
+
+def _check_magic(name: str) -> None:
     try:
-        with path.open("rb") as stream:
+        with Path(name).expanduser().absolute().open("rb") as stream:
             magic = stream.read(4)
     except OSError as error:
         raise PathRefused(f"model file {name!r} cannot be read: {error.strerror}; check the path.") from None
     if magic != b"GGUF":
         raise ModelFileBad(f"{name!r} is not a GGUF file (it begins with {magic!r}); convert the model to GGUF first.")
-    return LocalEntry(name=name, kind="generate", licence="unknown", path=path)

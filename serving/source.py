@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import anyio.to_thread
 
-from ..errors import ModelUnavailable, UnknownName
+from ..errors import ModelUnavailable
 from ..events import Progress
 from ..messages import ModelInfo
 from ..protocols import Emit, Model
@@ -28,7 +28,7 @@ from .predict.host import PaceStore
 from .predict.slots import with_slots
 from .predict.watch import Watch
 from .predict.work import setup_of
-from .registry import MODELS, LocalEntry, find, is_path
+from .registry import MODELS, LocalEntry, find_answering, is_path
 from .schedule.dispatch import Order
 from .schedule.states import StateIdentity, States, fingerprint
 from .supervise import EngineSpec, Running
@@ -72,8 +72,8 @@ class LocalSource:
         """Return the model with its engine warm, fetching and starting what is missing.
 
         Cancelling stops a download (what came is kept); an engine that is being loaded goes on. A model on the
-        token-level engine starts at its first call. Raises UnknownName, ModelUnavailable, DownloadFailed, ModelFileBad,
-        StoreUnwritable, SettingsInvalid.
+        token-level engine starts at its first call. Raises UnknownName, UsageError, ModelUnavailable, DownloadFailed,
+        ModelFileBad, StoreUnwritable, SettingsInvalid.
         """
         tokens = self._settings.models.get(name)
         if tokens is not None and tokens.engine:
@@ -116,9 +116,7 @@ class LocalSource:
 
     async def connect(self, name: str) -> tuple[ModelInfo, Connection]:
         """As ``open``, but return the model's info and what finds its engine for every request."""
-        entry = find(name)
-        if entry.kind != "generate":
-            raise UnknownName("model that answers", name, [info.name for info in self.infos()])
+        entry = find_answering(name)
         if find_spec("xllamacpp") is None:
             raise ModelUnavailable(
                 f"local model {name!r} needs the engine; run `pip install 'shuntyard[engine]'`.", ids={"model": name}

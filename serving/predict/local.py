@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ...errors import ShuntyardError, UnknownName
+from ...errors import ShuntyardError
 from ...settings import Settings
 from .. import fetch
 from ..knobs import profiles
-from ..registry import find
+from ..registry import find_answering
 from ..schedule.states import fingerprint
 from ..source import LocalSource
 from .host import PaceStore
@@ -64,10 +64,8 @@ def predictor_of(name: str, settings: Settings) -> Predictor:
 
 
 def shape_and_setup(name: str, settings: Settings) -> tuple[Shape, Setup]:
-    """Return what the file of ``name`` describes and how its engine is set up. Raises UnknownName, ModelFileBad."""
-    entry = find(name)
-    if entry.kind != "generate":
-        raise UnknownName("model that answers", name, [info.name for info in LocalSource(settings).infos()])
+    """Return what the file of ``name`` describes and how its engine is set up. Raises UsageError, ModelFileBad."""
+    entry = find_answering(name)
     weights = fetch.path_of(entry, settings)
     draft = Path(settings.engine.draft) if settings.engine.draft else None
     knobs = profiles.chosen(weights, settings, draft=draft, tell=lambda what: None)
@@ -87,15 +85,18 @@ async def measured(
     name: str,
     settings: Settings,
     *,
+    asked: Asked | None = None,
     anew: bool = False,
     rounds: int = ROUNDS,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Predictor, bool]:
     """Return the predictor of ``name`` and whether it had to be measured for that.
 
-    A model whose tensor types are known from another one is not measured, unless ``anew``. Raises what opening the
-    model raises.
+    A model whose tensor types are known from another one is not measured, unless ``anew``. Where ``asked`` does not
+    fit the context, UsageError is raised before an engine is started. Raises what opening the model raises.
     """
+    if asked is not None:
+        asked.check(find_answering(name).context)
     source = LocalSource(settings)
     _, connection = await source.connect(name)
     shape, setup = shape_and_setup(name, settings)

@@ -75,6 +75,14 @@ class Asked:
         if self.cached > self.prompt:
             raise UsageError(f"cached={self.cached!r} is more than prompt={self.prompt!r}; give at most the prompt.")
 
+    def check(self, context: int) -> None:
+        """Raise UsageError where the prompt and its answer do not fit ``context`` tokens."""
+        if self.prompt + self.output > context:
+            raise UsageError(
+                f"a prompt of {self.prompt!r} tokens and an answer of {self.output!r} do not fit the context of "
+                f"{context}; give less."
+            )
+
     @property
     def fresh(self) -> int:
         """Prompt tokens to be computed; the last one always is."""
@@ -92,11 +100,7 @@ class Predictor:
     def predict(self, asked: Asked) -> Prediction:
         """Predict ``asked``. Raises UsageError where a prompt and its answer do not fit the context."""
         setup = self.fitted(asked.batch)
-        if asked.prompt + asked.output > setup.context:
-            raise UsageError(
-                f"a prompt of {asked.prompt!r} tokens and an answer of {asked.output!r} do not fit the context of "
-                f"{setup.context}; give less."
-            )
+        asked.check(setup.context)
         read, written = self._phases(asked)
         pace = self.pace
         ttft, rest = self._times(asked)

@@ -38,6 +38,16 @@ def test_nothing_heavy_is_imported(what: str, tmp_path: Path) -> None:
     assert done.stderr.strip().endswith("[]")
 
 
+@pytest.mark.parametrize("command", ["resume", "replay", "show"])
+def test_an_unknown_run_is_told_before_anything_heavy_is_imported(command: str, tmp_path: Path) -> None:
+    later = ["langgraph", "litellm", "chromadb", "duckdb", "shuntyard.agents.agent"]
+    code = f"import sys; from shuntyard.cli import main; c = main([{command!r}, 'nope']); "
+    code += f"print(c, [m for m in {later!r} if m in sys.modules])"
+    done = python("-c", code, cwd=tmp_path)
+    assert done.stdout.strip() == "2 []", done.stderr
+    assert "unknown run 'nope'" in done.stderr and "starting" not in done.stderr
+
+
 def test_completion_knows_the_commands_and_imports_none(tmp_path: Path) -> None:
     script = python("-m", "shuntyard", "completion", "bash", cwd=tmp_path)
     assert script.returncode == 0 and "_SHUNTYARD_COMPLETE" in script.stdout

@@ -90,14 +90,42 @@ def test_bench_parameters_take_the_types_of_their_defaults() -> None:
         (["--itl", "nan"], "--itl nan"),
         (["--memory", "-1"], "--memory -1.0"),
         (["--prompt", "many"], "--prompt"),
+        (["--prompt", "100000"], "a prompt of 100000 tokens and an answer of 64 do not fit the context of 4096; give"),
+        (["--output", "4000", "--measure"], "do not fit the context of 4096"),
     ],
 )
 def test_models_predict_refuses_wrong_values(call: Call, words: list[str], said: str) -> None:
     refused = call("models", "predict", "smollm2-135m", *words)
     assert refused.code == 2
-    assert said in refused.err
+    # Nothing is fetched or started for it.
+    assert said in refused.err and refused.err.count("\n") == 1
 
 
 def test_models_predict_knows_no_model_of_that_name(call: Call) -> None:
-    assert call("models", "predict", "gpt-7").code == 2
-    assert call("models", "predict", "all-minilm-l6-v2").code == 2
+    refused = call("models", "predict", "gpt-7")
+    assert refused.code == 2
+    assert "unknown local model 'gpt-7'; there are all-minilm-l6-v2, qwen2.5-coder-0.5b, " in refused.err
+
+
+@pytest.mark.parametrize("words", [["predict"], ["tune", "--seconds", "1"]], ids=["predict", "tune"])
+def test_a_model_that_answers_nothing_is_refused_by_what_it_is(call: Call, words: list[str]) -> None:
+    refused = call("models", words[0], "all-minilm-l6-v2", *words[1:])
+    assert refused.code == 2
+    assert "'all-minilm-l6-v2' makes embeddings and answers nothing; name 'qwen2.5-coder-1.5b' or" in refused.err
+
+
+def test_a_path_to_what_is_no_gguf_file_says_so(call: Call, folder: Path) -> None:
+    (folder / "passwd").write_text("root:x:0:0")
+    (folder / "model.bin").write_bytes(b"GGUF....")
+    text = call("models", "predict", str(folder / "passwd"))
+    assert text.code == 6 and "is not a GGUF file (it begins with b'root')" in text.err
+    other = call("models", "predict", "./model.bin")
+    assert other.code == 2 and "'./model.bin' does not end in .gguf; rename it" in other.err
+
+
+def test_an_unknown_benchmark_lists_all_that_there_are(call: Call) -> None:
+    from shuntyard.cli.bench import names
+
+    refused = call("bench", "zzz")
+    assert f"; there are {', '.join(names())}." in refused.err and "did you mean" not in refused.err
+    assert "did you mean serving" in call("bench", "srving").err

@@ -33,3 +33,11 @@ def test_wrong_values_are_usage_errors(call: Call, folder: Path, toml: str, word
     refused = call("models", "list")
     assert refused.code == 2
     assert all(word in refused.err for word in words)
+
+
+@pytest.mark.parametrize("place", ["/nope", "empty"])
+def test_a_folder_without_a_build_is_refused(call: Call, folder: Path, place: str) -> None:
+    (folder / "empty").mkdir()
+    (folder / "shuntyard.toml").write_text(f"engine_path = {place!r}\n", encoding="utf-8")
+    refused = call("models", "engine", "--json")
+    assert refused.code == 2 and f"engine_path = '{place}' holds no xllamacpp; make a build" in refused.err

@@ -335,7 +335,7 @@ async def test_a_missing_extra_and_wrong_names(settings: Settings, monkeypatch: 
     models = LocalSource(settings)
     with pytest.raises(UnknownName, match="did you mean smollm2-135m"):
         await models.open("smollm-135m")
-    with pytest.raises(UnknownName, match="model that answers"):
+    with pytest.raises(UsageError, match="'all-minilm-l6-v2' makes embeddings and answers nothing; name 'qwen"):
         await models.open("all-minilm-l6-v2")
     monkeypatch.setattr(source, "find_spec", lambda name: None)
     with pytest.raises(ModelUnavailable, match=r"pip install 'shuntyard\[engine\]'"):
