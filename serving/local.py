@@ -25,7 +25,7 @@ from .native import PUT_OFF, Reader, client_of, generate, gone, read
 from .prompt import Prompt, call_of, key_of, prefix_of
 from .schedule.dispatch import Call
 from .schedule.warmth import packed, unpacked
-from .schema import compact, conforms
+from .schema import begins, compact, conforms
 from .supervise import Running
 
 SILENCE = 1.0
@@ -144,8 +144,11 @@ class LocalModel:
         completion = answer.completion(self._info.name, prompt.count)
         if self._heard is not None and answer.last is not None:
             self._heard(request, answer.last.get("timings", {}))
-        if request.json_schema is not None and request.grammar is None and completion.finish == "stop":
-            conforms(completion.text, request.json_schema, self._info.name)
+        if request.json_schema is not None and request.grammar is None:
+            if completion.finish == "stop":
+                conforms(completion.text, request.json_schema, self._info.name)
+            else:
+                begins(completion.text, self._info.name)
         return completion
 
     async def _queued(self, request: ModelRequest, prompt: Prompt, answer: Answer) -> None:

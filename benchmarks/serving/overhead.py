@@ -48,7 +48,8 @@ async def run(
     median of the rounds' ratios counts. CPU per token is the slope between answers of one token and of ``tokens``;
     ``floors_us_per_token`` is the same slope of relays that look at nothing, by the event loop they run in.
     With a real model ``foretold`` has what the cost model says of some calls beside what they take.
-    ``leak`` requests of one token follow (10,000 is the bar), with the growth of memory in both halves, and of open files.
+    ``leak`` requests of one token follow (10,000 is the bar), with the growth of memory in both
+    halves, and of open files.
     """
     told = say or (lambda text: None)
     with ExitStack() as stack:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from ...errors import ContextTooLong, OutputMalformed
 from ..engines import Call, Chunk, Engine, Straight
-from ..schema import conforms
+from ..schema import begins, conforms
 from .answers import Call as CallMade
 from .answers import ChatCompletion, Choice, Said
 from .asked import CalledFunction, ChatRequest
@@ -21,6 +21,8 @@ from .forced import forced_chunks
 from .generate import Meter, generate
 from .offers import chat_body, check, forced, schema_of
 
+EARLY = 32
+"""Pieces of an answer that are looked at as they come: what is no JSON shows at once."""
 Choices: TypeAlias = list[dict[str, Any]]
 """Of one chunk."""
 
@@ -53,7 +55,8 @@ async def chat_batches(
                     for choice in choices:
                         _completed(choice, texts)
                         if schema is not None:
-                            failure = failure or _breach(choice, texts, schema, engine.name)
+                            said = texts[choice["index"]]
+                            failure = failure or _breach(choice, said, schema, engine.name, mixed=bool(asked.tools))
                 if found:
                     yield found
                 if failure is not None:
@@ -72,16 +75,22 @@ def _completed(choice: dict[str, Any], texts: dict[int, list[str]]) -> None:
 
 
 def _breach(
-    choice: dict[str, Any], texts: dict[int, list[str]], schema: dict[str, Any], name: str
+    choice: dict[str, Any], said: list[str], schema: dict[str, Any], name: str, *, mixed: bool
 ) -> OutputMalformed | None:
-    """What is wrong with a choice that has just ended; it is told after what came with it."""
-    said = texts[choice["index"]]
+    """What is wrong with a choice; it is told after what came with it.
+
+    A choice that a grammar forms is JSON from its first letter, so one that is not is stopped there. ``mixed`` ones
+    may also call tools, and say something first.
+    """
     said.append(choice["delta"].get("content") or "")
-    if choice.get("finish_reason") == "stop":
-        try:
+    finish = choice.get("finish_reason")
+    try:
+        if finish == "stop":
             conforms("".join(said), schema, name)
-        except OutputMalformed as error:
-            return error
+        elif not mixed and (finish == "length" or (finish is None and len(said) <= EARLY)):
+            begins("".join(said), name)
+    except OutputMalformed as error:
+        return error
     return None
 
 

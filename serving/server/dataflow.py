@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ...errors import RequestRefused
 from ..program import ProgramRequest, ProgramStep
+from .offers import check_schema
 
 VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]{0,63})\s*\}\}")
 TOKENS = 65_536
@@ -43,6 +44,9 @@ def flow_of(asked: ProgramRequest) -> Flow:
             raise _wrong(number, "output", f"{step.output!r} is already a variable; choose another name.")
         if (step.prompt is None) == (step.messages is None):
             raise _wrong(number, "prompt", "has to be there, or 'messages', and not both; correct it.")
+        form = step.response_format
+        if form is not None and form.json_schema is not None:
+            check_schema(form.json_schema.schema_, f"steps.{number}.response_format")
         steps[step.output] = step
     needs: dict[str, tuple[str, ...]] = {}
     for number, step in enumerate(asked.steps):

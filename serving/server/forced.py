@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 from ..engines import Call, Chunk, Engine
-from ..schema import compact, conforms
+from ..schema import begins, compact, conforms
 from .asked import ChatRequest
 from .generate import Meter, generate
 from .offers import forced, said, sampling_body, tools
@@ -82,6 +82,7 @@ def _call(text: str, offered: list[dict[str, Any]], model: str, *, whole: bool) 
         said = json.loads(text)
         name, arguments = said["name"], json.dumps(said["arguments"], ensure_ascii=False)
     else:
+        begins(text, model)
         # Cut off at the limit; what there is of the arguments is passed on, as OpenAI does.
         head, _, arguments = text.partition('"arguments":')
         name = next((n for tool in offered if f'"{(n := tool["function"]["name"])}"' in head), "")

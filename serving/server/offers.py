@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import RequestRefused
+from ...errors import RequestRefused, UsageError
 from ..engines import Capabilities, Engine
+from ..schema import check as check_json_schema
 from ..schema import compact
 from .asked import ChatRequest, CompletionRequest, NamedTool, Sampling
 
@@ -91,25 +92,11 @@ def _check_forced(asked: ChatRequest, can: Capabilities, name: str) -> None:
 
 
 def check_schema(schema: dict[str, Any], param: str) -> None:
-    """Raise RequestRefused when ``schema`` is no JSON schema, or refers to another document."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
+    """Raise RequestRefused when answers could not be held to ``schema``."""
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise RequestRefused(f"the JSON schema is not valid: {error.message[:200]}; correct it.", param=param) from None
-    if _refers_elsewhere(schema):
-        raise RequestRefused("the JSON schema has a $ref to another document; put it under $defs.", param=param)
-
-
-def _refers_elsewhere(value: Any) -> bool:
-    if isinstance(value, dict):
-        target = value.get("$ref")
-        if isinstance(target, str) and not target.startswith("#"):
-            return True
-        return any(_refers_elsewhere(item) for item in value.values())
-    return isinstance(value, list) and any(_refers_elsewhere(item) for item in value)
+        check_json_schema(schema)
+    except UsageError as error:
+        raise RequestRefused(error.message, param=param) from None
 
 
 def sampling_body(asked: Sampling) -> dict[str, Any]:

@@ -195,3 +195,22 @@ def test_embeddings(client: httpx.Client, pulled: Callable[[str], str]) -> None:
     assert isinstance(packed["data"][0]["embedding"], str)
     wrong = client.post("/v1/embeddings", json={**asked, "dimensions": 3})
     assert wrong.status_code == 400 and wrong.json()["error"]["param"] == "dimensions"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_schema_with_a_keyword_that_no_grammar_enforces_is_kept_or_told(client: httpx.Client, seed: int) -> None:
+    letters = {"type": "array", "items": {"enum": ["a", "b", "c"]}, "minItems": 2, "maxItems": 3, "uniqueItems": True}
+    form = {"type": "json_schema", "json_schema": {"name": "letters", "schema": letters}}
+    answer = client.post(CHAT, json={**HELLO, "max_tokens": 40, "seed": seed, "response_format": form})
+    if answer.status_code == 502:
+        assert "'uniqueItems'" in answer.json()["error"]["message"]
+        return
+    choice = answer.json()["choices"][0]
+    found = json.loads(choice["message"]["content"])
+    assert choice["finish_reason"] == "stop" and 2 <= len(found) <= 3 and set(found) <= {"a", "b", "c"}
+
+
+def test_a_schema_without_any_value_is_told_at_once(client: httpx.Client) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "none", "schema": {"type": "integer", "const": "a"}}}
+    answer = client.post(CHAT, json={**HELLO, "max_tokens": 400, "response_format": form})
+    assert answer.status_code == 502 and "allow no value" in answer.json()["error"]["message"]
