@@ -9,7 +9,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -32,10 +32,26 @@ from .openapi import PROGRAMS, document
 from .places import told_of
 from .pool import Pool
 from .program_desk import ProgramDesk
+from .programs import Run
 from .response_models import ResponseRequest
 from .responses import ResponseJob
+from .sending import LEFT
 from .talk import MessageJob, count
 
+ENDPOINTS = {
+    "/v1/chat/completions": ChatJob.endpoint,
+    "/v1/completions": CompletionJob.endpoint,
+    "/v1/responses": ResponseJob.endpoint,
+    "/v1/messages": MessageJob.endpoint,
+    PROGRAMS: Run.endpoint,
+    "/v1/messages/count_tokens": "count_tokens",
+    "/v1/embeddings": "embeddings",
+    "/v1/models": "models",
+    "/health": "health",
+    "/metrics": "metrics",
+    "/openapi.json": "openapi",
+}
+"""Names of paths in the figures."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 JOBS: Mapping[str, tuple[type[Frozen], Callable[[Any], Job]]] = {
     "/v1/chat/completions": (ChatRequest, ChatJob),
@@ -49,6 +65,7 @@ JOBS: Mapping[str, tuple[type[Frozen], Callable[[Any], Job]]] = {
 def build(settings: Settings, *, key: str = "", choose: Callable[[Asking], str] | None = None) -> Starlette:
     """Return the ASGI application. ``choose`` names the model of a request for ``auto``; without it none is offered."""
     pool, metrics = Pool(settings), Metrics()
+    count = _Counting(metrics)
     rooms = Rooms(pool, Hall(settings.serve.concurrency, settings.serve.queue), metrics, choose)
     most = int(settings.serve.body_mib * 1024 * 1024)
     plain = _Plain(settings, rooms, most)
@@ -58,6 +75,9 @@ def build(settings: Settings, *, key: str = "", choose: Callable[[Asking], str] 
     async def openapi(request: Request) -> Response:
         return JSONResponse(described)
 
+    def plainly(path: str, endpoint: Endpoint, *methods: str) -> Route:
+        return Route(path, count.all(endpoint), methods=methods or ["GET"])
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
@@ -66,21 +86,21 @@ def build(settings: Settings, *, key: str = "", choose: Callable[[Asking], str] 
 
     routes = [
         *(Route(path, _generating(rooms, *job, most), methods=["POST"]) for path, job in JOBS.items()),
+        # Its runs are counted as they end, also those in the background.
         Route(PROGRAMS, programs.post, methods=["POST"]),
         # One route: the methods that a refusal lists are those of the first route of a path.
-        Route(f"{PROGRAMS}/{{id}}", programs.one, methods=["GET", "DELETE"]),
-        Route("/v1/embeddings", plain.embeddings, methods=["POST"]),
-        Route("/v1/messages/count_tokens", plain.count, methods=["POST"]),
-        Route("/v1/models", plain.models),
-        Route("/v1/models/{name:path}", plain.model),
-        Route("/health", plain.health),
-        Route("/metrics", plain.figures),
-        Route("/openapi.json", openapi),
+        plainly(f"{PROGRAMS}/{{id}}", programs.one, "GET", "DELETE"),
+        plainly("/v1/embeddings", plain.embeddings, "POST"),
+        plainly("/v1/messages/count_tokens", plain.count, "POST"),
+        plainly("/v1/models", plain.models),
+        plainly("/v1/models/{name:path}", plain.model),
+        plainly("/health", plain.health),
+        plainly("/metrics", plain.figures),
+        plainly("/openapi.json", openapi),
     ]
-    faults: Mapping[Any, Any] = {ShuntyardError: _fault, HTTPException: _http_fault, Exception: _fault}
-    return Starlette(
-        routes=routes, exception_handlers=faults, lifespan=lifespan, middleware=[Middleware(Door, key=key)]
-    )
+    faults: Mapping[Any, Any] = {ShuntyardError: count.fault, HTTPException: count.http_fault, Exception: count.fault}
+    middleware = [Middleware(Door, key=key, told=count.told)]
+    return Starlette(routes=routes, exception_handlers=faults, lifespan=lifespan, middleware=middleware)
 
 
 def _generating(rooms: Rooms, kind: type[Frozen], job: Callable[[Any], Job], most: int) -> Endpoint:
@@ -143,11 +163,38 @@ def _json(body: Frozen, status: int = 200, headers: Mapping[str, str] | None = N
     return Response(content, status, media_type="application/json", headers=headers)
 
 
-async def _fault(request: Request, error: Exception) -> Response:
-    return _json(fault_of(error), status_of(error), headers_of(error))
+class _Counting:
+    """Counts what no generation counts: requests that generate nothing, and those refused before they could."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def all(self, endpoint: Endpoint) -> Endpoint:
+        async def counted(request: Request) -> Response:
+            response = await endpoint(request)
+            self.told(request.url.path, response.status_code)
+            return response
+
+        return counted
+
+    def told(self, path: str, status: int) -> None:
+        self._metrics.counted(_named(path), status)
+
+    async def fault(self, request: Request, error: Exception) -> Response:
+        status = LEFT if isinstance(error, ClientDisconnect) else status_of(error)
+        self.told(request.url.path, status)
+        return _json(fault_of(error), status, headers_of(error))
+
+    async def http_fault(self, request: Request, error: HTTPException) -> Response:
+        mend = "GET /openapi.json lists what there is."
+        refused = RequestRefused(
+            f"{request.method} {request.url.path!r}: {error.detail}; {mend}", status=error.status_code
+        )
+        self.told(request.url.path, error.status_code)
+        return _json(fault_of(refused), error.status_code, error.headers)
 
 
-async def _http_fault(request: Request, error: HTTPException) -> Response:
-    mend = "GET /openapi.json lists what there is."
-    refused = RequestRefused(f"{request.method} {request.url.path!r}: {error.detail}; {mend}", status=error.status_code)
-    return _json(fault_of(refused), error.status_code, error.headers)
+def _named(path: str) -> str:
+    """What a path is counted under; what clients make up is one."""
+    parent, _, _ = path.rpartition("/")
+    return ENDPOINTS.get(path) or {PROGRAMS: "program", "/v1/models": "models"}.get(parent, "other")

@@ -26,9 +26,10 @@ class Door:
     then the Host header must be loopback too.
     """
 
-    def __init__(self, app: Callable[..., Any], *, key: str) -> None:
-        """``key`` empty: none is asked for."""
+    def __init__(self, app: Callable[..., Any], *, key: str, told: Callable[[str, int], None]) -> None:
+        """``key`` empty: none is asked for. ``told`` hears the path and status of what is not let in."""
         self._app = app
+        self._told = told
         self._key = key.encode()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -39,6 +40,7 @@ class Door:
             if refused is not None:
                 body = fault_of(refused).model_dump_json(exclude_none=True)
                 extra = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else None
+                self._told(scope["path"], refused.status)
                 response = Response(body, refused.status, media_type="application/json", headers=extra)
                 await response(scope, receive, send)
                 return

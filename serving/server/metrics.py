@@ -56,7 +56,7 @@ class Metrics:
 
     def ended(self, job: Asking, status: int, meter: Meter) -> None:
         """Count a generation."""
-        self.refused(job.endpoint, status)
+        self.counted(job.endpoint, status)
         self._seconds.labels(job.endpoint).observe(time.monotonic() - meter.began)
         if meter.first:
             self._ttft.labels(job.model).observe(meter.first)
@@ -67,8 +67,8 @@ class Metrics:
                 self._tokens.labels(model, "cached").inc(cached)
                 self._tokens.labels(model, "completion").inc(completion)
 
-    def refused(self, endpoint: str, status: int) -> None:
-        """Count a request that ended with ``status``."""
+    def counted(self, endpoint: str, status: int) -> None:
+        """Count a request that ended with ``status``, and nothing else of it."""
         self._requests.labels(endpoint, str(status)).inc()
 
     def text(self, hall: Hall, pool: Pool) -> bytes:
