@@ -122,7 +122,7 @@ class ModelRow(Frozen):
     """Loaded now; others are loaded by their first request."""
     installed: bool
     capabilities: Capabilities | None = None
-    """Of a model that is loaded."""
+    """Of a model that is loaded: what the server offers with it, by itself or through its engine."""
 
 
 class ModelList(Frozen):

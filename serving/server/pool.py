@@ -18,7 +18,7 @@ from ...errors import ModelUnavailable, ServerBusy, ShuntyardError, UnknownName
 from ...settings import Settings
 from .. import fetch, supervise
 from ..desk import Desk
-from ..engines import CHILD, Engine
+from ..engines import CHILD, Capabilities, Engine
 from ..fleet.served import FleetEngine
 from ..joined import DeskEngine
 from ..predict.slots import more_bytes
@@ -220,6 +220,17 @@ class Pool:
     def _installed(self, name: str) -> bool:
         return name in self._settings.models or fetch.installed(name, self._settings)
 
+    def _offered(self, loaded: Resident) -> Capabilities:
+        """What clients can have of it: what its engine can do, and what this server makes of that."""
+        can = loaded.engine.capabilities
+        return can.model_copy(
+            update={
+                "tool_choice": can.tool_choice or (can.grammar and can.render),
+                "json_schema": can.json_schema or can.grammar,
+                "save_restore": can.save_restore or bool(loaded.running and self._settings.state_mib),
+            }
+        )
+
     def _row(self, name: str) -> ModelRow:
         entry, loaded = self._entry(name), self._residents.get(name)
         remote = self._settings.models.get(name)
@@ -232,7 +243,7 @@ class Pool:
             context=context,
             resident=loaded is not None,
             installed=self._installed(name),
-            capabilities=loaded.engine.capabilities if loaded is not None else None,
+            capabilities=self._offered(loaded) if loaded is not None else None,
         )
 
 

@@ -245,6 +245,7 @@ def test_models_health_metrics_and_document(client: httpx.Client) -> None:
     client.post(CHAT, json=HELLO)
     shown = client.get("/v1/models/fake").json()
     assert shown["resident"] is True and shown["capabilities"]["grammar"] is True
+    assert shown["capabilities"]["tool_choice"] is True, "the server enforces it"
     assert client.get("/v1/models/none").status_code == 404
     # A request is counted when it is over, a moment after its answer has gone out.
     until(lambda: 'shuntyard_requests_total{endpoint="chat",status="200"} 1.0' in client.get("/metrics").text)

@@ -143,7 +143,9 @@ def test_a_killed_engine_ends_its_requests_and_comes_back(client: httpx.Client, 
     assert json.loads(rest[-1][6:])["error"]["code"] == "model_unavailable"
     assert client.post(CHAT, json={**HELLO, "seed": 7}).status_code == 200
     assert engine_of(settings).engine_pid != first.engine_pid
-    assert client.get("/v1/models/" + NAME).json()["resident"] is True
+    row = client.get("/v1/models/" + NAME).json()
+    assert row["resident"] is True
+    assert row["capabilities"]["save_restore"] is True and row["capabilities"]["tool_choice"] is True
 
 
 def test_a_request_after_a_stream_finds_its_connection(client: httpx.Client, settings: Settings) -> None:
