@@ -25,16 +25,26 @@ _BOUNDS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
+_FORMS = {
+    "too_short": ("min_length", "a list with at least {}"),
+    "too_long": ("max_length", "a list with at most {}"),
+    "string_too_short": ("min_length", "a text of at least {} characters"),
+    "string_too_long": ("max_length", "a text of at most {} characters"),
+    "string_pattern_mismatch": ("pattern", "a text of the pattern {}"),
+}
 _LONGEST = 200
 """Characters of a value that are shown."""
 
 
-def wrong(before: str, problem: Mapping[str, Any]) -> str:
-    """Return value and mend of one of ``ValidationError.errors()`` after the field's name: ``port = ``, ``--port ``."""
+def wrong(before: str, problem: Mapping[str, Any], *, table: str = "a table") -> str:
+    """Return value and mend of one of ``ValidationError.errors()`` after the field's name: ``port = ``, ``--port ``.
+
+    ``table`` is what the reader calls a mapping.
+    """
     given = repr(problem["input"])
     given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}…"
     if problem["type"] != "value_error":
-        return f"{before}{given} must be {_right(problem)}; correct it."
+        return f"{before}{given} must be {_right(problem, table)}; correct it."
     said = str(problem["ctx"]["error"]).rstrip(".")
     if said.startswith(given):
         return f"{before}{said}; correct it."
@@ -42,16 +52,21 @@ def wrong(before: str, problem: Mapping[str, Any]) -> str:
     return f"{before}{given}: {said}." if before else f"{said}."
 
 
-def _right(problem: Mapping[str, Any]) -> str:
+def _right(problem: Mapping[str, Any], table: str) -> str:
     """Return what the value should be."""
     kind, ctx = str(problem["type"]), problem.get("ctx", {})
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         bound = ctx[key]
         return f"{words} {int(bound) if bound == int(bound) else bound}"
+    if kind in _FORMS:
+        key, words = _FORMS[kind]
+        return words.format(ctx[key])
+    if kind == "none_required":
+        return "left out"
     if kind == "literal_error":
         return str(ctx["expected"])
     if kind == "finite_number":
         return "a number"
     found = next((words for begin, words in _KINDS.items() if kind.startswith(f"{begin}_")), "")
-    return found or str(problem["msg"]).removeprefix("Input should be ")
+    return (table if found == "a table" else found) or str(problem["msg"]).removeprefix("Input should be ")

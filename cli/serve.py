@@ -58,7 +58,7 @@ def serve(
     # Whoever started it in the background waits for this line.
     sys.stdout.flush()
     out.note(example(url, names[0], key=bool(key)))
-    server.serve(settings, listener, key=key, choose=chooser(settings, names))
+    server.serve(settings, listener, key=key, choose=chooser(settings, names), say=out.note)
     return 0
 
 

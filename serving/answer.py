@@ -6,7 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import ContextTooLong
 from ..messages import Completion, TokenLogprob, Usage
+
+
+def too_long(model: str, message: str) -> ContextTooLong:
+    """The error for a prompt that ``model`` refuses with ``message``; llama.cpp's own mend is none of its clients'."""
+    said = message.removesuffix(", try increasing it").removesuffix(".")
+    return ContextTooLong(f"the prompt does not fit {model!r}: {said}; shorten it.", ids={"model": model})
 
 
 class Answer:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from ..errors import ContextTooLong, ModelUnavailable, UsageError
-from .answer import Answer
+from ..errors import ModelUnavailable, UsageError
+from .answer import Answer, too_long
 from .desk import Desk
 from .prompt import Prompt
 from .schedule.dispatch import Call
@@ -72,7 +72,7 @@ def read(response: httpx.Response, model: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         kind, message = "", response.text[:200]
     if kind == "exceed_context_size_error":
-        raise ContextTooLong(f"the prompt does not fit {model!r}: {message}; shorten it.", ids={"model": model})
+        raise too_long(model, message)
     if response.status_code == 400:
         raise UsageError(f"the engine of {model!r} refuses the request: {message}; correct the grammar or schema.")
     raise ModelUnavailable(

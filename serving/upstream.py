@@ -16,8 +16,9 @@ from typing import Any
 
 import aiohttp
 
-from ..errors import ContextTooLong, ModelError, ModelUnavailable, UsageError
+from ..errors import ModelError, ModelUnavailable, UsageError
 from ..settings import RemoteModel
+from .answer import too_long
 from .engines import KINDS, Call, Capabilities, Chunk, Straight, plain_texts
 from .wire import Wire, Wires
 
@@ -329,7 +330,7 @@ def refusal(name: str, status: int, data: bytes) -> ModelError | UsageError:
     lower = message.lower()
     ids = {"model": name}
     if kind == "exceed_context_size_error" or (status == 400 and "context" in lower and "length" in lower):
-        return ContextTooLong(f"the prompt does not fit {name!r}: {message}; shorten it.", ids=ids)
+        return too_long(name, message)
     if status in (400, 413, 422):
         return UsageError(f"the engine of {name!r} refuses the request: {message}; correct the request.", ids=ids)
     mend = {401: "check its key", 403: "check its key", 404: "check its name and url", 429: "try again later"}

@@ -100,7 +100,9 @@ def build(settings: Settings, *, key: str = "", choose: Callable[[Asking], str] 
     ]
     faults: Mapping[Any, Any] = {ShuntyardError: count.fault, HTTPException: count.http_fault, Exception: count.fault}
     middleware = [Middleware(Door, key=key, told=count.told)]
-    return Starlette(routes=routes, exception_handlers=faults, lifespan=lifespan, middleware=middleware)
+    app = Starlette(routes=routes, exception_handlers=faults, lifespan=lifespan, middleware=middleware)
+    app.state.hall = rooms.hall
+    return app
 
 
 def _generating(rooms: Rooms, kind: type[Frozen], job: Callable[[Any], Job], most: int) -> Endpoint:

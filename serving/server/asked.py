@@ -16,7 +16,7 @@ from .places import Told
 
 def _refuse(value: bool) -> bool:
     if value:
-        raise ValueError("is not offered; leave it out")
+        raise ValueError("that is not offered; leave it out")
     return value
 
 

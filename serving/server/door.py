@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Callable, MutableMapping
+import json
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import RequestRefused, UsageError
+from ...wording import wrong
 from .events import fault_of
 
 T = TypeVar("T", bound=BaseModel)
@@ -90,9 +92,9 @@ async def read(request: Request, kind: type[T], most: int) -> T:
             raise _too_large(most)
         parts.append(part)
     try:
-        return kind.model_validate_json(b"".join(parts), strict=True)
+        return kind.model_validate_json(body := b"".join(parts), strict=True)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise _invalid(error, body) from None
 
 
 def _too_large(most: int) -> UsageError:
@@ -100,14 +102,27 @@ def _too_large(most: int) -> UsageError:
     return RequestRefused(message, status=413)
 
 
-def _invalid(error: ValidationError) -> RequestRefused:
-    # Of a union every branch complains; the one that got furthest meant this.
-    item = max(error.errors(include_url=False), key=lambda found: len(found["loc"]))
-    where = ".".join(str(part) for part in item["loc"]) or "body"
-    param = str(item["loc"][0]) if item["loc"] else ""
+def _invalid(error: ValidationError, body: bytes) -> RequestRefused:
+    # Of a union every branch complains; the one that got furthest meant this, and its type was right.
+    item = max(error.errors(include_url=False), key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
     if item["type"] == "json_invalid":
         return RequestRefused(f"the body is not JSON: {item['msg'].partition(': ')[2]}; correct it.")
+    where = ".".join(_written(item["loc"], json.loads(body))) or "body"
+    param = str(item["loc"][0]) if item["loc"] else ""
     if item["type"] == "extra_forbidden":
         return RequestRefused(f"{where!r} is not offered; leave it out.", param=param)
-    given = "" if item["type"] == "missing" else f" (given {str(item['input'])[:80]!r})"
-    return RequestRefused(f"{where!r}: {item['msg']}{given}; correct it.", param=param)
+    if item["type"] == "missing":
+        return RequestRefused(f"{where!r} is missing; send it.", param=param)
+    return RequestRefused(wrong(f"{where!r} = ", item, table="an object"), param=param)
+
+
+def _written(place: Sequence[int | str], value: Any) -> Iterator[str]:
+    """Yield the keys and indices of ``place`` in the JSON ``value``: the rest are names of what may stand there."""
+    for at, part in enumerate(place):
+        if isinstance(value, list) and isinstance(part, int):
+            value = value[part] if part < len(value) else None
+        elif isinstance(value, dict) and (part in value or at == len(place) - 1):
+            value = value.get(str(part))
+        else:
+            continue
+        yield str(part)

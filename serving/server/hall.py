@@ -53,7 +53,7 @@ class Hall:
         if self._inside + self.waiting >= self._concurrency + self._queue:
             after = min(60.0, max(1.0, self._mean * (self.waiting + 1) / self._concurrency))
             raise ServerBusy(
-                f"{self._inside} requests are being answered and {self.waiting} wait, the most that this server takes; "
+                f"this server answers {self._inside} at once and has {self.waiting} waiting, the most that it takes; "
                 f"come back in {after:.0f} s.",
                 after=after,
             )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable
 from importlib.metadata import version
+from types import FrameType
 
 import uvicorn
 
@@ -16,6 +18,7 @@ from ..tokens.open import info_of
 from .app import build
 from .door import is_loopback
 from .generation import Asking
+from .hall import Hall
 from .outlet import OutletProtocol
 from .pool import Pool
 
@@ -87,22 +90,54 @@ def url_of(listener: socket.socket) -> str:
 
 
 def serve(
-    settings: Settings, listener: socket.socket, *, key: str = "", choose: Callable[[Asking], str] | None = None
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    key: str = "",
+    choose: Callable[[Asking], str] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then nothing new is taken and running answers get ``drain`` seconds to end.
 
-    Raises ModelUnavailable when the server could not start.
+    A second SIGINT ends it at once. ``say`` is told what is waited for. Raises ModelUnavailable when the server could
+    not start.
     """
-    server = server_of(settings, key=key, choose=choose)
+    server = server_of(settings, key=key, choose=choose, say=say)
     server.run(sockets=[listener])
     if not server.started:
         raise ModelUnavailable("the server did not start; what it said stands above.")
 
 
-def server_of(settings: Settings, *, key: str = "", choose: Callable[[Asking], str] | None = None) -> uvicorn.Server:
+class _Server(uvicorn.Server):
+    """Says what it waits for when it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, hall: Hall, say: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._hall = hall
+        self._say = say
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End, told by a signal."""
+        if not self.should_exit:
+            count = self._hall.running
+            still = f"{count} answer{' is' if count == 1 else 's are'} still being written"
+            most = self.config.timeout_graceful_shutdown
+            again = "; Ctrl-C again ends it at once" if sig == signal.SIGINT else ""
+            self._say(f"stopping: {still}, for at most {most} s{again}" if count else "stopping")
+        super().handle_exit(sig, frame)
+
+
+def server_of(
+    settings: Settings,
+    *,
+    key: str = "",
+    choose: Callable[[Asking], str] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> uvicorn.Server:
     """Return the server, not yet running."""
+    app = build(settings, key=key, choose=choose)
     config = uvicorn.Config(
-        build(settings, key=key, choose=choose),
+        app,
         http=OutletProtocol,
         log_level="warning",
         access_log=False,
@@ -116,4 +151,4 @@ def server_of(settings: Settings, *, key: str = "", choose: Callable[[Asking], s
         timeout_keep_alive=60,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    return uvicorn.Server(config)
+    return _Server(config, app.state.hall, say)

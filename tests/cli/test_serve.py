@@ -61,7 +61,8 @@ def test_it_says_where_it_is_and_ends_when_told(folder: Path) -> None:
             assert answer.json()["choices"][0]["message"]["content"] == "Good day."
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=20) in (0, -signal.SIGTERM)
-            assert "Traceback" not in process.stderr.read()
+            said = process.stderr.read()
+            assert "stopping\n" in said and "Traceback" not in said
 
 
 def test_settings_of_the_server_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

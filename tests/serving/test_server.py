@@ -102,8 +102,12 @@ def test_contents_in_parts_and_developers(client: httpx.Client, engine: FakeEngi
     [
         ({"n": 2}, "n", "more than the 1 choices"),
         ({"best": 1}, "best", "not offered"),
-        ({"temperature": 9}, "temperature", "less than or equal to 2"),
-        ({"messages": []}, "messages", "at least 1"),
+        ({"temperature": 9}, "temperature", "'temperature' = 9 must be at most 2"),
+        ({"stop": [1]}, "stop", "'stop.0' = 1 must be a text"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages", "'messages.0.content' = 3 must be a"),
+        ({"messages": [{"content": "a"}]}, "messages", "'messages.0.role' is missing; send it"),
+        ({"stream_options": 3}, "stream_options", "'stream_options' = 3 must be an object"),
+        ({"messages": []}, "messages", "'messages' = [] must be a list with at least 1;"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "text"),
         ({"tool_choice": "required"}, "tool_choice", "no 'tools'"),
         (
