@@ -184,6 +184,9 @@ def tune(
 
     settings = options.settings()
     find_answering(name)
+    if not fetch.installed(name, settings):
+        with progress(name) as told:
+            fetch.ensure(name, settings, on_progress=told)
     weights = fetch.ensure(name, settings)[0]
     profile = search(weights, settings, seconds=seconds, say=out.note)
     path = profiles.save(profile, weights, settings)

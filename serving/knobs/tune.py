@@ -40,7 +40,8 @@ def tune(
     Blocks. Its own engines run beside those of others, which disturbs both. Raises ModelUnavailable.
     """
     default = Knobs(threads=threads_of(settings))
-    with Bench(weights, settings, default, say) as bench:
+    say(f"searching for {seconds:.0f} s, beginning with the default; each setting takes an engine of its own")
+    with Bench(weights, settings, default, say, seconds=seconds) as bench:
         found = search(default, candidates(default), bench.measure, seconds=seconds)
     return Profile(
         host=host_of(weights),
@@ -87,14 +88,20 @@ def _knobs(default: Knobs, setting: dict[str, Any]) -> Knobs:
 class Bench:
     """Measures settings on engines of its own, which end with the block."""
 
-    def __init__(self, weights: Path, settings: Settings, default: Knobs, say: Callable[[str], None]) -> None:
-        """Nothing is started yet. ``default`` must start; others are left out where they do not."""
+    def __init__(
+        self, weights: Path, settings: Settings, default: Knobs, say: Callable[[str], None], *, seconds: float = inf
+    ) -> None:
+        """Nothing is started yet. ``default`` must start; others are left out where they do not.
+
+        What is not ready to be measured within ``seconds`` from now is not measured.
+        """
         self._weights = weights
         self._settings = settings
         self._default = default
         self._say = say
         self._open: OrderedDict[Knobs, tuple[Lone, ExitStack]] = OrderedDict()
         self._turn = 0
+        self._end = time.monotonic() + seconds
 
     def __enter__(self) -> Bench:
         """Return itself."""
@@ -108,10 +115,13 @@ class Bench:
     def measure(self, knobs: Knobs, work: int) -> Cost:
         """Read a prompt and write a plan, an edit and a chat answer, ``work`` times.
 
-        The time of a gate counts as taken. Raises ModelUnavailable for the default that does not start.
+        The time of a gate and of an engine's start counts as taken; where the time is over after them nothing is
+        measured, and the cost is ``inf``. Raises ModelUnavailable for the default that does not start.
         """
         begin = time.monotonic()
         try:
+            if knobs.small and gate.known(self._weights, knobs, self._settings) is None:
+                self._say(f"measuring whether answers stay as they are with KV {knobs.kv_keys}/{knobs.kv_values}")
             if knobs.small:
                 gate.ensure(self._weights, knobs, self._settings)
             engine = self._engine(knobs)
@@ -119,6 +129,9 @@ class Bench:
             if knobs == self._default:
                 raise
             self._say(f"left out: {error.message}")
+            return Cost(wall=inf, cpu=inf, took=time.monotonic() - begin)
+        if time.monotonic() >= self._end:
+            self._say("the time is over")
             return Cost(wall=inf, cpu=inf, took=time.monotonic() - begin)
         wall, cpu = time.monotonic(), engine.cpu()
         reading = self._work(engine, work)
@@ -148,6 +161,7 @@ class Bench:
             return self._open[knobs][0]
         while len(self._open) >= _OPEN:
             self._open.popitem(last=False)[1][1].close()
+        self._say(f"starting an engine: {describe(knobs)}")
         stack = ExitStack()
         engine = stack.enter_context(lone(self._weights, knobs))
         self._open[knobs] = engine, stack

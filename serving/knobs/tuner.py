@@ -47,7 +47,7 @@ class Cost:
 
 
 Measure = Callable[[S, int], Cost]
-"""Measures a setting with an amount of work; one that does not run costs ``inf``."""
+"""Measures a setting with an amount of work; one that does not run, or not in time, costs ``inf``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,9 @@ def search(default: S, candidates: Sequence[S], measure: Measure[S], *, seconds:
     state = _Search(measure, seconds)
     first = state.take(default, 1)
     if not isfinite(first.score):
+        if state.spent >= seconds:
+            why = f"{seconds:.0f} s are too few: an engine was started for {state.spent:.0f} s; the default is kept"
+            return Found(default, 1.0, 0, state.spent, why)
         raise ValueError("the default does not run")
     last = 2 * LEAST * first.wall
     each = (2 - 2.0 ** (1 - RUNGS)) * max(0.0, first.took - first.wall) + RUNGS * first.wall
@@ -94,7 +97,8 @@ def search(default: S, candidates: Sequence[S], measure: Measure[S], *, seconds:
         return Found(default, 1.0, 0, state.spent, why)
     best = _halve(state, list(candidates[:room]), until=seconds - last)
     if best is None:
-        return Found(default, 1.0, state.tried, state.spent, "no candidate runs; the default is kept")
+        short = f"{seconds:.0f} s were over before a candidate was measured" if state.spent >= seconds - last else ""
+        return Found(default, 1.0, state.tried, state.spent, f"{short or 'no candidate runs'}; the default is kept")
     ratio, rounds = _by_turns(state, default, best)
     if rounds >= LEAST and ratio <= 1 - MARGIN:
         why = f"better than the default in {rounds} rounds by turns: {ratio:.2f} of its cost"
@@ -110,7 +114,8 @@ def _halve(state: _Search[S], left: list[S], *, until: float) -> S | None:
     for _ in range(RUNGS):
         scored: list[tuple[float, int]] = []
         for number, setting in enumerate(left):
-            if state.spent >= until and best is not None:
+            # The first rung ends early only once it has a best, or with the time itself.
+            if state.spent >= until and (best is not None or scored or state.spent >= state.seconds):
                 break
             cost = state.take(setting, work)
             state.tried += work == 1
@@ -138,6 +143,8 @@ def _by_turns(state: _Search[S], default: S, best: S) -> tuple[float, int]:
         # Who goes first changes, so that a machine that grows slower favours neither.
         for setting in (default, best) if turn % 2 == 0 else (best, default):
             pair[setting is best] = state.take(setting, 1)
+        if not all(isfinite(cost.score) for cost in pair.values()):
+            break
         longest = max(longest, state.spent - begin)
         ratios.append(pair[True].score / pair[False].score)
     return (median(ratios), len(ratios)) if ratios else (1.0, 0)

@@ -90,3 +90,24 @@ def test_two_threads_that_only_burn_the_machine_do_not_win() -> None:
         return Cost(wall=wall * work, cpu=cpu * work, took=wall * work)
 
     assert search(0, [1], measure, seconds=500).best == 0
+
+
+def test_the_time_ends_the_search_also_while_engines_are_started() -> None:
+    """A measurement whose engine started too late has no figures; what was found before counts."""
+    spent = [0.0]
+
+    def measure(setting: int, work: int, *, limit: float, start: float) -> Cost:
+        spent[0] += start
+        if spent[0] >= limit:
+            return Cost(wall=inf, cpu=inf, took=start)
+        spent[0] += work
+        return Cost(wall=work, cpu=work, took=start + work)
+
+    late = search(0, [1, 2], lambda setting, work: measure(setting, work, limit=2, start=100), seconds=2)
+    assert late.best == 0 and late.tried == 0 and "2 s are too few: an engine was started for 100 s" in late.why
+    assert spent[0] == 100
+    spent[0] = 0.0
+    starts = iter([1.0, *[1000.0] * 9])
+    slow = search(0, [1, 2, 3], lambda setting, work: measure(setting, work, limit=50, start=next(starts)), seconds=50)
+    assert slow.best == 0 and "50 s were over before a candidate was measured; the default is kept" in slow.why
+    assert spent[0] == 1002
