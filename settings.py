@@ -36,8 +36,8 @@ class TokenSettings(Frozen):
     """Tokens of that mean."""
     run: Annotated[int, Field(gt=0, le=256)] = 4
     """Tokens that a model speaks at least."""
-    drafts: Annotated[int, Field(gt=0, le=64)] = 16
-    """Most guesses of ``lookahead`` per pass."""
+    drafts: Annotated[int, Field(gt=0, le=64)] = 32
+    """Most guesses of ``lookahead`` per pass; it makes as many as pay."""
     branches: Annotated[int, Field(gt=0, le=15)] = 4
     abort: bool = False
     """Stop an answer that goes round in circles; it then ends as if it were too long."""

@@ -10,13 +10,15 @@ from typing import Any
 from ...errors import UnknownName
 from ...serving.fetch import ensure
 from ...serving.knobs.knobs import threads_of
+from ...serving.knobs.texts import TEXTS
 from ...serving.tokens import Order, TokenChild
 from ...serving.tokens.abort import AbortRule
 from ...settings import TokenSettings, load
-from .tasks import ASKED, BEGINNING, HAY, LONG, LOOPS, NEEDLE, NOTES, QUESTIONS, SEEK, WRITING, question
+from .tasks import ASKED, BEGINNING, HAY, LONG, LOOPS, NEEDLE, NOTES, QUESTIONS, SEEK, question
 
 PARTS = ("lookahead", "entropy", "abort", "blend")
 SHARES = (0.0, 0.15, 0.3, 1.0)
+SPENT = ("seconds", "cpu")
 SALAD = 2.5
 """A temperature at which no model makes sense."""
 
@@ -69,9 +71,12 @@ def _child(setup: _Setup, *, large: bool = False, context: int = 2048) -> Iterat
         child.close()
 
 
-def _ask(child: TokenChild, prompt: str, limit: int, *, chat: bool = True, **more: Any) -> dict[str, Any]:
-    """Return the counts of one answer and its text."""
-    said = {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
+def _ask(
+    child: TokenChild, asked: str | list[dict[str, str]], limit: int, *, chat: bool = True, **more: Any
+) -> dict[str, Any]:
+    """Return the counts of one answer and its text; ``asked`` is a question, with ``chat`` off a text to go on with."""
+    messages = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+    said = {"messages": messages} if chat else {"prompt": asked}
     options = more.pop("options", {})
     want = {"limit": limit, **more}
     events = list(child.ask({"do": "generate", "want": want, "options": options, "trace": True, **said}))
@@ -80,24 +85,39 @@ def _ask(child: TokenChild, prompt: str, limit: int, *, chat: bool = True, **mor
 
 
 def _lookahead(setup: _Setup) -> dict[str, Any]:
+    """Every text of a kind, then all of them again, by both ways one after the other; the prompt is read before."""
     ahead = TokenSettings(method="lookahead").model_dump()
-    found = {}
+    found: dict[str, Any] = {}
     with _child(setup) as child:
-        for name, prompt in WRITING.items():
+        # What passes cost is measured at the first answer.
+        _ask(child, "Hello.", 1, options=ahead)
+        for kind in dict.fromkeys(text.kind for text in TEXTS):
             child.result({"do": "forget"})
-            plain = _ask(child, prompt, setup.tokens)
-            first = _ask(child, prompt, setup.tokens, options=ahead)
-            again = _ask(child, prompt, setup.tokens, options=ahead)
-            runs = {"first": first, "again": again}
-            found[name] = {"plain": {"per_pass": plain["per_pass"], "passes": plain["passes"]}} | {
-                key: {
-                    **{count: run[count] for count in ("per_pass", "passes", "drafted", "accepted")},
-                    "same": run["tokens"] == plain["tokens"],
-                    "tie": _tie(plain, run),
-                }
-                for key, run in runs.items()
-            }
+            found[kind] = {}
+            for turn in ("first", "again"):
+                pairs = []
+                for text in (text for text in TEXTS if text.kind == kind):
+                    said = [{"role": role, "content": content} for role, content in text.said]
+                    _ask(child, said, 1)
+                    plain = _ask(child, said, setup.tokens)
+                    pairs.append((plain, _ask(child, said, setup.tokens, options=ahead)))
+                found[kind][turn] = _compared(pairs)
+            setup.say(f"{kind}: {found[kind]}")
     return found
+
+
+def _compared(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    """Return how many times less answers took with guesses, and the counts of those."""
+    ratios = {what: sum(one[what] for one, _ in pairs) / sum(two[what] for _, two in pairs) for what in SPENT}
+    tokens = sum(run["completion"] + (run["finish"] == "stop") for _, run in pairs)
+    counts = {count: sum(run[count] for _, run in pairs) for count in ("passes", "drafted", "accepted")}
+    return {
+        **{what: round(ratio, 2) for what, ratio in ratios.items()},
+        "per_pass": tokens / (counts["passes"] + len(pairs)),
+        **counts,
+        "same": all(run["tokens"] == plain["tokens"] for plain, run in pairs),
+        "tie": max(_tie(plain, run) for plain, run in pairs),
+    }
 
 
 def _tie(plain: dict[str, Any], run: dict[str, Any]) -> float:

@@ -2,22 +2,6 @@
 
 from __future__ import annotations
 
-CODE = '''def area(width, height):
-    """Return the area of a rectangle."""
-    return width * height
-
-
-def perimeter(width, height):
-    """Return the perimeter of a rectangle."""
-    return 2 * (width + height)
-'''
-
-WRITING = {
-    "echo": f"Write this file out once more, unchanged:\n```python\n{CODE}```",
-    "edit": f"Rename `width` to `w` in this file and write it out whole:\n```python\n{CODE}```",
-    "novel": "Write a short story about a lighthouse keeper who finds an old map.",
-}
-
 ASKED = (
     ("What is the capital of France?", ("Paris",)),
     ("What is 17 + 25?", ("42",)),

@@ -122,6 +122,12 @@ def divergence(true: Row, found: Row) -> float:
     return float((np.exp(logs) * (logs - log_softmax(found.astype(np.float64)))).sum())
 
 
+def shared_start(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many leading tokens are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
+
+
 class Cursor:
     """One sequence and what it holds; reads only what is new."""
 
@@ -135,12 +141,7 @@ class Cursor:
 
     def known(self, tokens: Sequence[int]) -> int:
         """Return how many of ``tokens`` are held and need not be read; the last one always is, for its logits."""
-        same = 0
-        for mine, theirs in zip(self.held, tokens[:-1], strict=False):
-            if mine != theirs:
-                break
-            same += 1
-        return same
+        return shared_start(self.held, tokens[:-1])
 
     def goto(self, tokens: Sequence[int]) -> Row:
         """Hold exactly ``tokens`` and return the logits after them. Raises ContextTooLong."""

@@ -1,9 +1,9 @@
-"""A trie of token runs seen before, which guesses what follows."""
+"""A trie of token runs seen before, which guesses what follows, and how far guessing on is worth its pass."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -41,6 +41,42 @@ class Draft:
                 return other
         return -1
 
+    def first(self, count: int) -> Draft:
+        """Return the first ``count`` guesses."""
+        return Draft(self.tokens[:count], self.parents[:count])
+
+
+class Trust:
+    """How often the likeliest token after a known run was right, by the length of the run: learned as text comes.
+
+    Longer runs are trusted more from the start, and each token that comes moves what is believed. Without it counts of
+    one, which most are, would say that everything is certain.
+    """
+
+    def __init__(self, longest: int) -> None:
+        """``longest``: runs beyond it count as that long."""
+        self._tried = [_PRIOR] * (longest + 1)
+        self._right = [_PRIOR * size / (size + 2) for size in range(longest + 1)]
+
+    def __call__(self, size: int) -> float:
+        """Return the share of right guesses after a run of ``size`` tokens, as a factor on what counts say."""
+        size = min(size, len(self._tried) - 1)
+        return min(1.0, self._right[size] / self._tried[size])
+
+    def see(self, size: int, share: float, *, right: bool) -> None:
+        """Learn whether the guess that had ``share`` of the counts after a run of ``size`` tokens was right."""
+        size = min(size, len(self._tried) - 1)
+        self._tried[size] = self._tried[size] * _FADE + share
+        self._right[size] = self._right[size] * _FADE + right
+
+
+_PRIOR = 4.0
+"""Guesses that what is believed at first weighs as much as."""
+_GAIN = 1.1
+"""Tokens for each pass that a pass costs, below which guessing is left alone: chances and costs are not exact."""
+_FADE = 0.98
+"""Share of what was learned that is left after another guess: texts change."""
+
 
 class Trie:
     """Runs of up to ``depth`` tokens with how often they came.
@@ -48,13 +84,14 @@ class Trie:
     Over ``most`` nodes every count is halved, and what came once is forgotten: the trie follows what is being done.
     """
 
-    def __init__(self, *, depth: int = 12, match: int = 4, most: int = 200_000) -> None:
+    def __init__(self, *, depth: int = 40, match: int = 12, most: int = 1_000_000) -> None:
         """Nothing seen. ``match`` is the longest ending that is looked up; two tokens are the shortest."""
         self._depth = depth
         self._match = match
         self._most = most
         self._root = _Node()
         self._nodes = 0
+        self.trust = Trust(match)
 
     def __len__(self) -> int:
         """How many nodes there are."""
@@ -62,54 +99,86 @@ class Trie:
 
     def add(self, tokens: Sequence[int], begin: int = 0) -> None:
         """Learn ``tokens`` from index ``begin`` on; those before it are known already."""
-        for end in range(begin + 1, len(tokens) + 1):
-            for start in range(max(0, end - self._depth), end):
-                self._see(tokens[start:end])
+        # The runs that end here, the shortest last.
+        ends = [node for size in range(self._depth - 1, 0, -1) if (node := self._at(tokens[:begin], size)) is not None]
+        for token in tokens[begin:]:
+            ends = [self._after(node, token) for node in (*ends[-self._depth + 1 :], self._root)]
+            for node in ends:
+                node.seen += 1
         if self._nodes > self._most:
             self._nodes = _halve(self._root)
 
-    def draft(self, tokens: Sequence[int], *, most: int, width: int) -> Draft:
-        """Guess what follows ``tokens``: at most ``most`` tokens, likeliest first, with at most ``width`` ends."""
-        for size in range(min(self._match, len(tokens)), 1, -1):
-            node = self._find(tokens[-size:])
+    def see(self, tokens: Sequence[int]) -> None:
+        """Learn the last of ``tokens``, and whether it would have been the guess."""
+        size, node = self._longest(tokens[:-1][-self._match :])
+        if node is not None:
+            token, best = max(node.after.items(), key=lambda item: item[1].seen)
+            total = sum(child.seen for child in node.after.values())
+            self.trust.see(size, best.seen / total, right=token == tokens[-1])
+        self.add(tokens, len(tokens) - 1)
+
+    def draft(
+        self, tokens: Sequence[int], *, most: int, width: int, cost: Callable[[int], float] = lambda count: 1.0
+    ) -> Draft:
+        """Guess what follows ``tokens``: at most ``most`` tokens, likeliest first, with at most ``width`` ends.
+
+        ``cost`` tells what a pass takes that checks so many guesses, in passes without any; there are as many guesses
+        as give most tokens for what they cost, by what is known of how often guesses are right.
+        """
+        size, node = self._longest(tokens[-self._match :])
+        if node is None:
+            return Draft()
+        draft, chances = _grow(node, most, width, lambda deeper: self.trust(size + deeper))
+        best, count, come = _GAIN, 0, 1.0
+        for number, chance in enumerate(chances, start=1):
+            come += chance
+            if come / cost(number) > best:
+                best, count = come / cost(number), number
+        return draft.first(count)
+
+    def _longest(self, ending: Sequence[int]) -> tuple[int, _Node | None]:
+        for size in range(len(ending), 1, -1):
+            node = self._at(ending, size)
             if node is not None and node.after:
-                return _grow(node, most, width)
-        return Draft()
+                return size, node
+        return 0, None
 
-    def _see(self, run: Sequence[int]) -> None:
-        node = self._root
-        for token in run:
-            if token not in node.after:
-                node.after[token] = _Node()
-                self._nodes += 1
-            node = node.after[token]
-        node.seen += 1
-
-    def _find(self, run: Sequence[int]) -> _Node | None:
+    def _at(self, tokens: Sequence[int], size: int) -> _Node | None:
+        """Return the node of the last ``size`` tokens."""
+        if size > len(tokens):
+            return None
         node: _Node | None = self._root
-        for token in run:
+        for token in tokens[len(tokens) - size :]:
             node = node.after.get(token) if node is not None else None
         return node
 
+    def _after(self, node: _Node, token: int) -> _Node:
+        found = node.after.get(token)
+        if found is None:
+            found = node.after[token] = _Node()
+            self._nodes += 1
+        return found
 
-def _grow(root: _Node, most: int, width: int) -> Draft:
-    """Take the likeliest node again and again; the likelihood of a run is the product of its shares."""
-    draft = Draft()
+
+def _grow(root: _Node, most: int, width: int, trust: Callable[[int], float]) -> tuple[Draft, list[float]]:
+    """Take the likeliest node again and again, and return the chance of each: the product of trusted shares."""
+    draft, chances = Draft(), list[float]()
     ends = 0
     has_child: set[int] = set()
-    heap: list[tuple[float, int, int, _Node, int]] = []
+    heap: list[tuple[float, int, int, _Node, int, int]] = []
     order = 0
 
-    def push(node: _Node, index: int, chance: float) -> None:
+    def push(node: _Node, index: int, chance: float, deep: int) -> None:
         nonlocal order
         total = sum(child.seen for child in node.after.values()) or 1
+        chance *= trust(deep)
         for token, child in node.after.items():
             order += 1
-            heapq.heappush(heap, (-chance * child.seen / total, order, token, child, index))
+            heapq.heappush(heap, (-chance * child.seen / total, order, token, child, index, deep))
 
-    push(root, -1, 1.0)
+    push(root, -1, 1.0, 0)
     while heap and len(draft.tokens) < most:
-        chance, _, token, node, parent = heapq.heappop(heap)
+        chance, _, token, node, parent, deep = heapq.heappop(heap)
         # A first child goes on with its parent's end; any other, and each one at the root, makes another end.
         branches = parent < 0 or parent in has_child
         if branches and ends == width:
@@ -118,8 +187,9 @@ def _grow(root: _Node, most: int, width: int) -> Draft:
         has_child.add(parent)
         draft.tokens.append(token)
         draft.parents.append(parent)
-        push(node, len(draft.tokens) - 1, -chance)
-    return draft
+        chances.append(-chance)
+        push(node, len(draft.tokens) - 1, -chance, deep + 1)
+    return draft, chances
 
 
 def _halve(node: _Node) -> int:

@@ -19,6 +19,7 @@ from .entropy import EntropySwitch, SwitchRule
 from .extend import Extended, Group
 from .lookahead import Lookahead
 from .text import Speech
+from .trie import Trie
 
 Event = dict[str, Any]
 DEFAULT_LIMIT = 512
@@ -74,7 +75,7 @@ class Worker:
             rule = AbortRule(floor=-math.inf if options.abort_floor is None else options.abort_floor)
         report, speech = Report(), Speech(order.get("stop", ()))
         steps: list[Step] = []
-        begin = time.process_time()
+        begin, clock = time.process_time(), time.monotonic()
         for step in generate(self._method(options), prompt, want, report, llama=self.llama, rule=rule):
             if order.get("trace"):
                 steps.append(step)
@@ -87,7 +88,8 @@ class Worker:
         rest = speech.rest()
         if rest:
             yield {"text": rest}
-        done = {**asdict(report), "per_pass": report.per_pass, "cpu": time.process_time() - begin}
+        spent = {"cpu": time.process_time() - begin, "seconds": time.monotonic() - clock}
+        done = {**asdict(report), "per_pass": report.per_pass, **spent}
         if order.get("trace"):
             done |= {"tokens": [step.token for step in steps], "logs": [step.log for step in steps]}
             done["leads"] = [step.lead for step in steps]
@@ -136,7 +138,7 @@ class Worker:
 
     def _forget(self, order: dict[str, Any]) -> Iterator[Event]:
         self.tidy()
-        self._lookahead = Lookahead(self._cursor)
+        self._lookahead.trie = Trie()
         yield {"done": {}}
 
     def _blend(self, order: dict[str, Any]) -> Iterator[Event]:

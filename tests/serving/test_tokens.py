@@ -18,6 +18,7 @@ from shuntyard.serving.tokens.decode import Sampler, Want, divergence, entropy
 from shuntyard.serving.tokens.engine import TokenEngine, order_of
 from shuntyard.serving.tokens.entropy import Switch, SwitchRule
 from shuntyard.serving.tokens.extend import Extended, Group
+from shuntyard.serving.tokens.pace import Pace
 from shuntyard.serving.tokens.text import Speech
 from shuntyard.serving.tokens.trie import Trie
 from shuntyard.settings import RemoteModel, TokenSettings, load
@@ -122,6 +123,36 @@ def test_a_trie_forgets_what_came_once() -> None:
     trie.add(list(range(10, 400)))
     assert len(trie) < 300
     assert trie.draft([1, 2], most=1, width=1).tokens == [3]
+
+
+def test_guesses_go_as_far_as_they_pay() -> None:
+    once = list(range(100, 200))
+    text = [*once, *once]
+    trie = Trie()
+
+    def guesses(cost: float) -> int:
+        return len(trie.draft(text[:140], most=20, width=1, cost=lambda count: 1 + cost * count).tokens)
+
+    trie.add(text[:140])
+    unsure = guesses(0.5)
+    for end in range(140, len(text)):
+        trie.see(text[: end + 1])
+    assert unsure < 15 < guesses(0.5), "what was right so far is trusted further"
+    assert guesses(1.0) == 0, "a pass that costs as much as its tokens alone is left alone"
+    for turn in range(60):
+        # The same beginning, and after it never what came before.
+        trie.see([*text[:140], 500 + turn])
+    assert guesses(0.5) == 0, "and what was wrong lately no more"
+
+
+def test_a_pass_costs_what_was_measured_and_more_far_in() -> None:
+    pace = Pace((1, 2, 4), (0.1, 0.2, 0.3))
+    assert [round(pace.at(0)(guesses), 3) for guesses in range(6)] == [1.0, 2.0, 2.5, 3.0, 3.5, 4.0]
+    for _ in range(100):
+        pace.note(0, 1000, 0.2)
+        pace.note(3, 1000, 9.0)
+    assert pace.at(1000)(3) == pytest.approx((0.3 + 4 * 0.1) / 0.2, rel=0.01)
+    assert pace.at(0)(3) == pytest.approx(3.0)
 
 
 @settings(max_examples=30)
