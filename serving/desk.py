@@ -163,8 +163,12 @@ class Desk:
         self.warmth.note(slot, tokens[: known * WIDTH])
         if self.states is None or prefix - known < WORTH or not self._pays(prefix):
             return known
+        # Siblings come while this is being read, so its last piece goes as far as they have their prompts in common.
+        near = prefix - (prefix - known - 1) % self.piece - 1
+        if near > known:
+            await read(known, near)
         prefix = min(self.apart(tokens, prefix), prompt.count - 1)
-        await read(known, prefix)
+        await read(near, prefix)
         self.warmth.note(slot, tokens[: prefix * WIDTH])
         await self._save(client, slot, tokens[: prefix * WIDTH])
         self.scheduler.poke()

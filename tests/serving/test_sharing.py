@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from shuntyard import settings as settings_module
@@ -13,9 +14,12 @@ from shuntyard.messages import Completion, Message, ModelRequest, Place
 from shuntyard.serving import fetch, supervise
 from shuntyard.serving.desk import Desk, Leases
 from shuntyard.serving.local import LocalModel
+from shuntyard.serving.prompt import Prompt
 from shuntyard.serving.schedule.dispatch import Call
+from shuntyard.serving.schedule.states import StateIdentity, States
 from shuntyard.serving.schedule.warmth import packed
 from shuntyard.serving.source import LocalSource
+from shuntyard.serving.supervise import Running
 from shuntyard.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +107,36 @@ async def test_what_waiting_siblings_have_in_common_is_computed_with_their_prefi
             group.start_soon(wait, call)
             await anyio.wait_all_tasks_blocked()
             assert desk.apart(first.tokens, 300) == (302 if call.app == "c" else 303)
+
+
+async def test_siblings_that_come_while_a_prefix_is_read_share_what_they_have_in_common(tmp_path: Path) -> None:
+    identity = StateIdentity(model="m", engine="e", kv="f16/f16")
+    desk = Desk(slots=1, grace=0.0, states=States(tmp_path, identity, most=1 << 20), piece=128)
+    prefix = list(range(300))
+    prompts = [Prompt(packed([*prefix, 7, 8, 9, n]), 300) for n in range(3)]
+    first, *siblings = (Call(app="a", tokens=prompt.tokens) for prompt in prompts)
+    reads: list[tuple[int, int]] = []
+
+    async def wait(call: Call) -> None:
+        async with desk.scheduler.slot(call):
+            pass
+
+    async def read(begin: int, end: int) -> None:
+        if not reads:
+            for call in siblings:
+                group.start_soon(wait, call)
+            await anyio.wait_all_tasks_blocked()
+        reads.append((begin, end))
+
+    engine = Running("k", "m", "m", "http://127.0.0.1:1", "", 512, 1, 1, 1.0, tmp_path)
+    unsaved = httpx.MockTransport(lambda request: httpx.Response(500, text="no room"))
+    async with (
+        httpx.AsyncClient(transport=unsaved, base_url=engine.url) as client,
+        anyio.create_task_group() as group,
+        desk.scheduler.slot(first) as slot,
+    ):
+        assert await desk.prepare(client, engine, slot, prompts[0], read=read) == 303
+    assert reads == [(0, 256), (256, 303)]
 
 
 @pytest.mark.small_model
