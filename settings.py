@@ -143,7 +143,7 @@ class EngineSettings(Frozen):
 
     threads_batch: Annotated[int, Field(ge=0, le=1024)] = 0
     """Threads that read prompts; 0: as many as write answers (``threads``)."""
-    batch: Annotated[int, Field(ge=1, le=8192)] = 128
+    batch: Annotated[int, Field(ge=1, le=8192)] = 256
     """Prompt tokens computed in one go; a running answer waits for as many."""
     ubatch: Annotated[int, Field(ge=0, le=8192)] = 0
     """Of those, how many in one pass; 0: all."""

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 ANSWERS = 8 << 20
 """Bytes of answers that are kept for equal calls."""
+SPAN = 1.5
+"""Seconds that a short call should wait for a piece of a long prompt at most."""
 _PREFIXES = 256
 
 
@@ -100,12 +102,10 @@ class Desk:
     ) -> None:
         """Believe nothing of the engine yet.
 
-        ``piece`` is how many prompt tokens are read in one go, at best the engine's batch. It finishes one prompt
-        before it looks at the next, so a long one is handed over in pieces, and a short call in between waits for one
-        of them only.
+        ``piece`` is how many prompt tokens are read in one go at most, at best the engine's batch.
         """
         self.size = slots
-        self.piece = piece
+        self._batch = piece
         self.watch: Watch | None = None
         """Learns from what calls take."""
         self.states = states
@@ -121,6 +121,16 @@ class Desk:
         self.once: Once[Completion] = Once(_weight, most=keep)
         self._prefixes: OrderedDict[str, int] = OrderedDict()
         self._engine: tuple[int, float] | None = None
+
+    @property
+    def piece(self) -> int:
+        """Prompt tokens that are read in one go: a batch, or half of one where that takes longer than ``SPAN``.
+
+        The engine finishes one prompt before it looks at the next, so a long one is handed over in pieces, and a short
+        call in between waits for one of them only. As "SARATHI: Efficient LLM Inference by Piggybacking Decodes with
+        Chunked Prefills", by the time that a piece takes here.
+        """
+        return self._batch if self._batch * self.speeds.token <= SPAN else max(1, self._batch // 2)
 
     def prefix(self, key: str) -> int | None:
         """Return the tokens of the messages ``key``, when they are known."""

@@ -37,7 +37,7 @@ def settings(tmp_path: Path) -> Settings:
         ('kv_values = "q8_0"\nflash = "off"', "kv_values = 'q8_0' needs flash attention, and flash = 'off'; set flash"),
         ('speculation = "draft"', "speculation = 'draft' with draft = ''; give both or none"),
         ("batch = 0", "engine.batch = 0"),
-        ("ubatch = 256", "ubatch = 256 is more than batch = 128; lower it"),
+        ("ubatch = 512", "ubatch = 512 is more than batch = 256; lower it"),
         ('kv_key = "q8_0"', "unknown key 'engine.kv_key'; did you mean 'kv_keys'"),
     ],
 )

@@ -139,6 +139,17 @@ async def test_siblings_that_come_while_a_prefix_is_read_share_what_they_have_in
     assert reads == [(0, 256), (256, 303)]
 
 
+def test_a_piece_is_halved_where_reading_it_takes_long() -> None:
+    desk = Desk(slots=1, piece=256)
+    assert desk.piece == 256
+    for _ in range(20):
+        desk.speeds.read(128, 128 * 0.016)
+    assert desk.piece == 128
+    for _ in range(20):
+        desk.speeds.read(128, 128 * 0.004)
+    assert desk.piece == 256
+
+
 @pytest.mark.small_model
 async def test_equal_calls_are_computed_once_and_survive_their_leader(alone: Settings) -> None:
     model = await LocalSource(alone).open(NAME)
