@@ -79,13 +79,17 @@ class UnknownName(UsageError):
 
     code = "unknown_name"
 
-    def __init__(self, kind: str, name: str, known: Sequence[str] = (), *, mend: str = "") -> None:
-        """Name the ``kind`` of thing, the unknown ``name`` and the closest of ``known``."""
+    def __init__(self, kind: str, name: str, known: Sequence[str] = (), *, mend: str = "", param: str = "") -> None:
+        """Name the ``kind`` of thing, the unknown ``name`` and the closest of ``known``.
+
+        ``param`` is the field of a request that holds the name.
+        """
         import difflib
 
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         offer = f"; did you mean {', '.join(near)}?" if near else _there_are(known)
         super().__init__(f"unknown {kind} {name!r}{offer}{' ' + mend if mend else ''}", ids={kind: name})
+        self.param = param
 
 
 def _there_are(known: Sequence[str]) -> str:

@@ -28,6 +28,8 @@ CHAIN: dict[str, Any] = {
         {"output": "draft", "prompt": "Write about {{topic}}."},
     ],
 }
+STEPS: list[dict[str, Any]] = CHAIN["steps"]
+SAID = {"role": "user", "content": "{{b}}"}
 
 
 @pytest.fixture
@@ -77,14 +79,23 @@ def test_what_cannot_run_is_named(client: httpx.Client, engine: FakeEngine) -> N
         ({"steps": [{"output": "a", "prompt": "{{a}}"}]}, "steps", "a -> a"),
         ({"steps": [{"output": "topic", "prompt": "x"}]}, "steps.0.output", "already"),
         ({"steps": [{"output": "a"}]}, "steps.0.prompt", "has to be there"),
-        ({"steps": [{"output": "a b", "prompt": "x"}]}, "steps", "pattern"),
+        ({"steps": [{"output": "a b", "prompt": "x"}]}, "steps.0.output", "pattern"),
+        ({"steps": [*STEPS, {"prompt": "x"}]}, "steps.2.output", "missing"),
+        ({"steps": [*STEPS, {"output": "a", "prompt": "x", "user": "me"}]}, "steps.2.user", "not offered"),
+        ({"steps": [*STEPS, {"output": "a", "messages": [{"role": "x"}]}]}, "steps.2.messages.0.role", "'x'"),
+        ({"steps": [*STEPS, {"output": "a", "messages": [SAID]}]}, "steps.2.messages", "'b'"),
         ({"steps": [{"output": "a", "prompt": "x", "max_tokens": 70_000}]}, "steps", "65536"),
         ({"steps": [{"output": f"a{n}", "prompt": "x"} for n in range(65)]}, "steps", "64"),
         ({"outputs": ["nothing"]}, "outputs", "nothing"),
     ]
-    for change, param, says in wrong:
+    unknown: list[tuple[dict[str, Any], str, str]] = [
+        ({"model": "gpt-7"}, "model", "gpt-7"),
+        ({"steps": [*STEPS, {"output": "a", "prompt": "x", "model": "gpt-7"}]}, "steps.2.model", "gpt-7"),
+        ({"steps": [*STEPS, {"output": "a", "prompt": "x", "model": "auto"}]}, "steps.2.model", "router"),
+    ]
+    for change, param, says in (*wrong, *unknown):
         response = client.post(PATH, json={**CHAIN, **change})
-        assert response.status_code == 400, response.text
+        assert response.status_code == (404 if param.endswith("model") else 400), response.text
         error = response.json()["error"]
         assert error["param"] == param and says in error["message"]
     assert engine.calls == []
