@@ -95,7 +95,7 @@ class UnknownName(UsageError):
 def _there_are(known: Sequence[str]) -> str:
     """Every name where that is a line or two, else the first ones and how many there are besides."""
     if not known:
-        return "; none are registered."
+        return "; there are none."
     first, more = sorted(known)[:_SHOWN], len(known) - _SHOWN
     names = ", ".join(first) + (f" and {more} more" if more > 0 else "")
     return f"; there {'is' if len(known) == 1 else 'are'} {names}."

@@ -86,6 +86,7 @@ def test_no_runs_yet(call: Call) -> None:
     assert "no runs yet" in call("runs").err
     assert call("runs", "--json").json == []
     assert call("show").code == 2
+    assert "unknown run 'nope'; there are none. List them with shuntyard runs." in call("show", "nope").err
 
 
 def test_bench_parameters_take_the_types_of_their_defaults() -> None:
