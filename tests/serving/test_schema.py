@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from fake_engine import FakeEngine, events, running, served
+from fake_engine import FakeEngine, events
 from raw_engine import RawEngine, event, playing
 
 from shuntyard.errors import OutputMalformed, UsageError
@@ -28,18 +28,6 @@ LETTERS: dict[str, Any] = {
     "maxItems": 3,
     "uniqueItems": True,
 }
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
-
-
-@pytest.fixture
-def client(engine: FakeEngine) -> Iterator[httpx.Client]:
-    with served(engine.settings()) as found:
-        yield found
 
 
 def formed(schema: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_engine import FakeEngine, running, served
+from fake_engine import FakeEngine, served
 
 pytest.importorskip("openai")
 import openai
@@ -18,12 +18,6 @@ import openai
 HELLO: list[Any] = [{"role": "user", "content": "Say hello to all."}]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CALL = ['{"name":"weather",', '"arguments":{"city":"Lund"}}']
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
 
 
 @pytest.fixture

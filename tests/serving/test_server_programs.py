@@ -1,13 +1,13 @@
 """Programs on a server: calls that feed each other without a way back to the client between them."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import nullcontext
 from typing import Any
 
 import anyio
 import httpx
 import pytest
-from fake_engine import FakeEngine, events, running, served, until
+from fake_engine import FakeEngine, events, until
 
 from shuntyard.errors import ModelUnavailable, RequestRefused
 from shuntyard.messages import Place
@@ -30,18 +30,6 @@ CHAIN: dict[str, Any] = {
 }
 STEPS: list[dict[str, Any]] = CHAIN["steps"]
 SAID = {"role": "user", "content": "{{b}}"}
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
-
-
-@pytest.fixture
-def client(engine: FakeEngine) -> Iterator[httpx.Client]:
-    with served(engine.settings()) as found:
-        yield found
 
 
 def test_a_chain_runs_in_one_round_trip(client: httpx.Client, engine: FakeEngine) -> None:
