@@ -79,19 +79,23 @@ class UnknownName(UsageError):
 
     code = "unknown_name"
 
-    def __init__(self, kind: str, name: str, known: Sequence[str] = (), *, mend: str = "") -> None:
-        """Name the ``kind`` of thing, the unknown ``name`` and the closest of ``known``."""
+    def __init__(self, kind: str, name: str, known: Sequence[str] = (), *, mend: str = "", param: str = "") -> None:
+        """Name the ``kind`` of thing, the unknown ``name`` and the closest of ``known``.
+
+        ``param`` is the field of a request that holds the name.
+        """
         import difflib
 
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         offer = f"; did you mean {', '.join(near)}?" if near else _there_are(known)
         super().__init__(f"unknown {kind} {name!r}{offer}{' ' + mend if mend else ''}", ids={kind: name})
+        self.param = param
 
 
 def _there_are(known: Sequence[str]) -> str:
     """Every name where that is a line or two, else the first ones and how many there are besides."""
     if not known:
-        return "; none are registered."
+        return "; there are none."
     first, more = sorted(known)[:_SHOWN], len(known) - _SHOWN
     names = ", ".join(first) + (f" and {more} more" if more > 0 else "")
     return f"; there {'is' if len(known) == 1 else 'are'} {names}."

@@ -51,7 +51,8 @@ class RemoteModel(Frozen):
 
     model: str = ""
     """Its name there; for providers the litellm name, e.g. ``anthropic/claude-sonnet-4-5``. Empty: the table's own
-    name; without a URL that must then be such a name (``[models."anthropic/claude-sonnet-4-5"]``)."""
+    name; without a URL that must then be such a name (``[models."anthropic/claude-sonnet-4-5"]``), and say so with
+    ``through = "litellm"`` where it has no slash (``[models.gpt-4o]``)."""
     url: str = ""
     """OpenAI-compatible base URL, e.g. ``http://127.0.0.1:8080/v1``; empty means a provider through litellm."""
     through: Literal["", "http", "shuntyard", "litellm"] = ""
@@ -260,8 +261,8 @@ class Settings(Frozen):
     @classmethod
     def _each_is_somewhere(cls, models: dict[str, RemoteModel]) -> dict[str, RemoteModel]:
         for name, model in models.items():
-            # A name with a slash is one of litellm's, PROVIDER/MODEL.
-            if not model.url and not model.model and "/" not in name:
+            # A name with a slash is one of litellm's, PROVIDER/MODEL; of others only the table can say so.
+            if not model.url and not model.model and "/" not in name and model.through != "litellm":
                 raise ValueError(
                     f"[models.{name}] says neither where nor what it is; give 'url', the address of a server, or "
                     "'model', a name that litellm knows, such as 'anthropic/claude-sonnet-4-5'"

@@ -26,7 +26,7 @@ app = single()
 @takes(ToolOptions)
 def approve(
     options: ToolOptions,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of questions; none: list.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids of questions; none: list.")] = None,
     deny: Annotated[bool, typer.Option("--deny", help="Answer no instead of yes.")] = False,
     edit: Annotated[
         list[str] | None,

@@ -29,7 +29,7 @@ def bench(
     options: Options,
     name: Annotated[str, typer.Argument(help="Name of the benchmark; none lists them.")] = "",
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters of the benchmark.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Parameters of the benchmark.")
     ] = None,
 ) -> int:
     """Run a benchmark of Shuntyard itself; without a name list them with their parameters."""
@@ -103,7 +103,27 @@ def _list(known: list[str], options: Options) -> None:
     if options.json:
         out.result_json([{"name": name, "measures": text, "parameters": words} for name, text, words in rows])
     else:
-        out.result(out.table(rows, header=("NAME", "MEASURES", "PARAMETERS")))
+        out.result(_shown(rows))
+
+
+def _shown(rows: list[tuple[str, str, str]]) -> str:
+    """What each measures beside its name, and its parameters below, as wide as the terminal."""
+    import shutil
+    import textwrap
+
+    margin = max(len(name) for name, _, _ in rows) + 2
+    wrap = textwrap.TextWrapper(
+        width=max(60, shutil.get_terminal_size((100, 24)).columns),
+        subsequent_indent=" " * margin,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    lines = []
+    for name, text, words in [("NAME", "MEASURES", "PARAMETERS"), *rows]:
+        for before, part in ((name, text), ("", words)):
+            wrap.initial_indent = before.ljust(margin)
+            lines += wrap.wrap(part)
+    return "\n".join(lines)
 
 
 def _measure(module: ModuleType, given: dict[str, Any]) -> dict[str, Any]:

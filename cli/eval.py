@@ -29,7 +29,7 @@ app = group("Run evaluations, compare them, and make a report of them.")
 
 REMOTE_AT_ONCE = 8
 RunName = Annotated[str, typer.Argument(help="Id of a run or the beginning of it; a suite's name takes its newest.")]
-RunNames = Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="None takes the newest of each kind.")]
+RunNames = Annotated[list[str] | None, typer.Argument(metavar="RUN", help="None takes the newest of each kind.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,7 @@ def gate(
 def show(
     options: Options,
     run: RunName,
-    case: Annotated[str, typer.Argument(metavar="[CASE]", help="Id of a case: shows what was said and done.")] = "",
+    case: Annotated[str, typer.Argument(metavar="CASE", help="Id of a case: shows what was said and done.")] = "",
     wrong: Annotated[bool, typer.Option("--wrong", help="Only cases that are not right.")] = False,
 ) -> int:
     """Show the cases of a run, or the transcript of one."""

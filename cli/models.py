@@ -57,7 +57,7 @@ def list_(options: Options) -> int:
         )
         for row in found
     ]
-    out.result(out.table(lines, header=("NAME", "KIND", "TIER", "SIZE", "INSTALLED", "")))
+    out.result(out.table(lines, header=("NAME", "KIND", "TIER", "SIZE", "INSTALLED", "DETAIL")))
     return 0
 
 
@@ -151,7 +151,7 @@ def rm(options: Options, name: Name) -> int:
 
 @app.command()
 @takes(Options)
-def stop(options: Options, name: Annotated[str, typer.Argument(metavar="[NAME]", help="Only this one.")] = "") -> int:
+def stop(options: Options, name: Annotated[str, typer.Argument(metavar="NAME", help="Only this one.")] = "") -> int:
     """Stop running engines, all or one; the next call starts them again."""
     from ..serving.supervise import stop as stop_engines
 
@@ -223,7 +223,7 @@ def _row(item: Listed) -> Row:
 def _remote(name: str, model: RemoteModel) -> Row:
     if model.engine:
         return Row(name, "generate", model.tier, 0, True, f"{model.model} token by token ({model.tokens.method})")
-    return Row(name, "remote", model.tier, 0, True, model.url or f"{model.model} through litellm")
+    return Row(name, "remote", model.tier, 0, True, model.url or f"{model.model or name} through litellm")
 
 
 def _local(name: str, settings: Settings, *, verify: bool) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Options:
     workspace: Annotated[
         Path | None, typer.Option("--workspace", "-w", metavar="DIR", help="Folder that tools may read and write.")
     ] = None
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False
+    json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False
 
     def overrides(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def result(text: str) -> None:
 
 
 def result_json(value: Any) -> None:
-    """Print one JSON object on stdout."""
+    """Print one JSON value on stdout."""
     result(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 

@@ -28,7 +28,7 @@ def runs(
     options: Options,
     action: Annotated[Literal["list", "prune", "compact"], typer.Argument(help="What to do with them.")] = "list",
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="compact: these runs; none: all that have ended.")
+        list[str] | None, typer.Argument(metavar="RUN", help="compact: these runs; none: all that have ended.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="list: how many, newest first.")] = 20,
     older_than: Annotated[

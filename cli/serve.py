@@ -27,7 +27,10 @@ def serve(
     options: Options,
     host: Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = None,
     port: Annotated[
-        int | None, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")
+        int | None,
+        typer.Option(
+            "--port", "-p", min=0, max=65535, help="Port, else 8800 or the one in the settings; 0 takes a free one."
+        ),
     ] = None,
     api_key: Annotated[
         str, typer.Option("--api-key", metavar="KEY", help="Key that clients send; better in SHUNTYARD_API_KEY.")
@@ -42,6 +45,7 @@ def serve(
         raise ModelUnavailable(f"the server needs {', '.join(missing)}; run `pip install 'shuntyard[serve]'`.")
     from ..agents.serving import chooser
     from ..serving import server
+    from ..serving.embed import NAME as EMBEDS
 
     settings = options.settings()
     given: dict[str, Any] = {"host": host, "port": port, "models": tuple(model) if model else None}
@@ -54,7 +58,7 @@ def serve(
     if options.json:
         out.result_json({"url": url, "key": bool(key), "models": names})
     else:
-        out.result(f"serving {', '.join(names)} on {url}/v1")
+        out.result(f"serving {', '.join(names)}, and {EMBEDS} for embeddings, on {url}/v1")
     # Whoever started it in the background waits for this line.
     sys.stdout.flush()
     out.note(example(url, names[0], key=bool(key)))

@@ -20,7 +20,7 @@ app = single()
 def tools(
     options: ToolOptions,
     action: Annotated[Literal["list", "show"], typer.Argument(help="List them, or show one.")] = "list",
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="show: which tool.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="show: which tool.")] = "",
 ) -> int:
     """List the tools that plans can use, or show one with its parameters."""
     if action == "show" and not name:

@@ -49,10 +49,11 @@ async def run(
     ``floors_us_per_token`` is the same slope of relays that look at nothing, by the event loop they run in.
     With a real model ``foretold`` has what the cost model says of some calls beside what they take.
     ``leak`` requests of one token follow (10,000 is the bar), with the growth of memory in both
-    halves, and of open files.
+    halves, and of open files. ``say`` hears what begins.
     """
     told = say or (lambda text: None)
     with ExitStack() as stack:
+        told(f"starting the engine of {model}, our server and relays before it")
         engine = stack.enter_context(engine_of(model))
         ours = stack.enter_context(server_before(engine))
         relays = {name: stack.enter_context(relay_before(engine, name)) for name in _loops()}
@@ -60,11 +61,16 @@ async def run(
             await _load(place, 1, 1, 1)
         found: dict[str, Any] = {"model": model, "tokens": tokens, "clients": {}}
         for clients in (1, 8):
+            told(
+                f"{clients} clients: {rounds} rounds, in each {requests} answers of {tokens} tokens a client and place"
+            )
             found["clients"][clients] = await _measure(engine, ours, relays, (clients, requests, tokens, rounds))
             told(f"{clients} clients: {found['clients'][clients]}")
         if model != "stub":
+            told("calls beside what was predicted of them")
             found["foretold"] = await foretold(ours, told)
         if leak:
+            told(f"{leak} requests for leaks")
             found["leak"] = await _leak(ours, leak)
     found["load"] = round(os.getloadavg()[0], 1)
     return found

@@ -51,8 +51,7 @@ class Place:
 def engine_of(model: str) -> Iterator[Place]:
     """The engine's own server: the supervised child of a local model, or the stub. Raises ModelUnavailable."""
     if model == "stub":
-        command = [sys.executable, "-P", "-m", "shuntyard.benchmarks.serving.stub"]
-        with _process(command) as process:
+        with _process(_module("stub")) as process:
             assert process.stdout is not None
             yield Place(f"http://127.0.0.1:{int(process.stdout.readline())}", "stub", process.pid)
         return
@@ -69,7 +68,7 @@ def engine_of(model: str) -> Iterator[Place]:
 def relay_before(engine: Place, loop: str) -> Iterator[Place]:
     """A program that only hands bytes on to ``engine``, in the event loop named: the floor."""
     port = engine.url.rpartition(":")[2]
-    with _process([sys.executable, "-P", "-m", "shuntyard.benchmarks.serving.relay", port, loop]) as process:
+    with _process(_module("relay", port, loop)) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{int(process.stdout.readline())}"
         yield Place(url, engine.model, process.pid, engine.headers)
@@ -81,8 +80,7 @@ def server_before(engine: Place) -> Iterator[Place]:
     environment = dict(os.environ)
     if engine.model == "stub":
         environment["SHUNTYARD_MODELS"] = f'{{stub = {{url = "{engine.url}/v1"}}}}'
-    command = [sys.executable, "-P", "-m", "shuntyard", "serve", "--port", "0", "--json", "--model", engine.model]
-    with _process(command, environment) as process:
+    with _process(_module("leash", "serve", "--port", "0", "--json", "--model", engine.model), environment) as process:
         assert process.stdout is not None
         text = ""
         for line in process.stdout:
@@ -106,9 +104,15 @@ def _until_it_answers(url: str) -> None:
     raise ModelUnavailable(f"the server at {url!r} does not answer; run `shuntyard serve` and see why.")
 
 
+def _module(name: str, *words: str) -> list[str]:
+    return [sys.executable, "-P", "-m", f"{__package__}.{name}", *words]
+
+
 @contextmanager
 def _process(command: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    """A process that ends with the block, or with this process (``leash``)."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment)
     try:
         yield process
     finally:

@@ -11,6 +11,8 @@ import asyncio
 import sys
 from typing import cast
 
+from .leash import hold
+
 
 class End(asyncio.Protocol):
     """One end of a connection."""
@@ -67,7 +69,7 @@ class Near(End):
 
 
 async def main(port: int) -> None:
-    """Relay until killed."""
+    """Relay until killed, or left alone (``leash``)."""
     ways: set[asyncio.Task[None]] = set()
     server = await asyncio.get_running_loop().create_server(lambda: Near(port, ways), "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
@@ -76,6 +78,7 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    hold()
     if sys.argv[2] == "uvloop":
         import uvloop
 

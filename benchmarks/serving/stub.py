@@ -13,6 +13,8 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from .leash import hold
+
 PACE = 0.005
 """Seconds between two tokens, about what a small model on a fast machine does."""
 LARGEST = 64 * 1024 * 1024
@@ -21,7 +23,7 @@ _START = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encodi
 
 
 async def main() -> None:
-    """Serve until killed."""
+    """Serve until killed, or left alone (``leash``)."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     sys.stdout.write(f"{listener.extra(SocketAttribute.local_port)}\n")
     sys.stdout.flush()
@@ -66,4 +68,5 @@ async def _send(stream: SocketStream, choices: list[dict[str, Any]], **more: Any
 
 
 if __name__ == "__main__":
+    hold()
     anyio.run(main)

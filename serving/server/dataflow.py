@@ -53,7 +53,8 @@ def flow_of(asked: ProgramRequest) -> Flow:
         found = dict.fromkeys(name for text in texts_of(step) for name in VARIABLE.findall(text))
         for name in found:
             if name not in steps and name not in asked.inputs:
-                raise _wrong(number, "prompt", f"variable {name!r} is no input and no step's output; add it.")
+                field = "prompt" if step.messages is None else "messages"
+                raise _wrong(number, field, f"variable {name!r} is no input and no step's output; add it.")
         needs[step.output] = tuple(name for name in found if name in steps)
     for name in asked.outputs or ():
         if name not in steps and name not in asked.inputs:

@@ -75,9 +75,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-async def read(request: Request, kind: type[T], most: int) -> T:
+async def read(request: Request, kind: type[T], most: int, *, whole: bool = False) -> T:
     """Return the request's body as ``kind``; it is never held when it is larger than ``most`` bytes.
 
+    ``whole``: a refusal's ``param`` is the way to the value (``steps.2.prompt``), else the field of the body it is in.
     Raises RequestRefused: 413, 415, and 400 for what is not JSON or breaks the schema.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -94,7 +95,7 @@ async def read(request: Request, kind: type[T], most: int) -> T:
     try:
         return kind.model_validate_json(body := b"".join(parts), strict=True)
     except ValidationError as error:
-        raise _invalid(error, body) from None
+        raise _invalid(error, body, whole=whole) from None
 
 
 def _too_large(most: int) -> UsageError:
@@ -102,13 +103,13 @@ def _too_large(most: int) -> UsageError:
     return RequestRefused(message, status=413)
 
 
-def _invalid(error: ValidationError, body: bytes) -> RequestRefused:
+def _invalid(error: ValidationError, body: bytes, *, whole: bool) -> RequestRefused:
     # Of a union every branch complains; the one that got furthest meant this, and its type was right.
     item = max(error.errors(include_url=False), key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
     if item["type"] == "json_invalid":
         return RequestRefused(f"the body is not JSON: {item['msg'].partition(': ')[2]}; correct it.")
     where = ".".join(_written(item["loc"], json.loads(body))) or "body"
-    param = str(item["loc"][0]) if item["loc"] else ""
+    param = "" if not item["loc"] else where if whole else str(item["loc"][0])
     if item["type"] == "extra_forbidden":
         return RequestRefused(f"{where!r} is not offered; leave it out.", param=param)
     if item["type"] == "missing":

@@ -50,7 +50,7 @@ def fault_of(error: Exception) -> Faulty:
         return Faulty(error=Fault(message=text, type="server_error", code="unexpected"))
     code, param = error.code, getattr(error, "param", "") or None
     if isinstance(error, UnknownName):
-        code, param = "model_not_found", "model"
+        code, param = "model_not_found", param or "model"
     elif isinstance(error, ContextTooLong):
         code, param = "context_length_exceeded", "messages"
     kind = "rate_limit_error" if status == 429 else "invalid_request_error" if status < 500 else "server_error"

@@ -51,13 +51,16 @@ class Rooms:
     """Returns the model of a request for ``auto``."""
     stall: float = STALL
 
-    def named(self, name: str, asking: Asking) -> str:
-        """Return the model that ``name`` stands for: itself, the default, or for ``auto`` the router's choice."""
+    def named(self, name: str, asking: Asking, field: str = "model") -> str:
+        """Return the model that ``name`` stands for: itself, the default, or for ``auto`` the router's choice.
+
+        ``field`` of the request holds ``name``. Raises RequestRefused.
+        """
         if name != "auto":
             return name or self.pool.default()
         if self.choose is None:
             raise RequestRefused(
-                "model 'auto' needs a router and this server has none; name a model.", param="model", status=404
+                "model 'auto' needs a router and this server has none; name a model.", param=field, status=404
             )
         return self.choose(asking)
 

@@ -103,11 +103,11 @@ class Pool:
             resident.users -= 1
             resident.used = time.monotonic()
 
-    def known(self, name: str) -> None:
-        """Raise UnknownName when ``name`` is not offered."""
+    def known(self, name: str, field: str = "model") -> None:
+        """Raise UnknownName when ``name``, which ``field`` of a request asks for, is not offered."""
         offered = self.names()
         if name not in offered:
-            raise UnknownName("model", name, offered, mend="GET /v1/models lists what is served.")
+            raise UnknownName("model", name, offered, mend="GET /v1/models lists what is served.", param=field)
 
     def prefetch(self, name: str) -> None:
         """Load ``name`` in the background, because it is asked next; no model in use is evicted for it.

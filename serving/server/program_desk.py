@@ -82,7 +82,7 @@ class ProgramDesk:
 
     async def post(self, request: Request) -> Response:
         """Start a program, and answer when it is over, or at once when it runs in the background."""
-        asked = await read(request, ProgramRequest, self._body)
+        asked = await read(request, ProgramRequest, self._body, whole=True)
         told = told_of(request.scope["headers"], asked.shuntyard)
         if asked.stream and asked.background:
             raise RequestRefused("'background' excludes 'stream'; send one of them.", param="background")
@@ -132,9 +132,13 @@ class ProgramDesk:
     def _run(self, asked: ProgramRequest, told: Told) -> Run:
         pool, place = self._rooms.pool, told.place
         run = Run(asked, pool.using, place=place, long=told.long, prefetch=pool.prefetch)
-        run.models(lambda name: self._rooms.named(name, run))
-        for name in sorted(run.used):
-            pool.known(name)
+
+        def named(name: str, field: str) -> str:
+            found = self._rooms.named(name, run, field)
+            pool.known(found, field)
+            return found
+
+        run.models(named)
         if place is not None and place.next:
             pool.known(place.next)
         return run

@@ -93,16 +93,11 @@ class Run:
         self._told: MemoryObjectSendStream[dict[str, Any]] | None = None
         self._heard: MemoryObjectReceiveStream[dict[str, Any]] | None = None
 
-    def models(self, named: Callable[[str], str]) -> None:
-        """Give every step the model that ``named`` makes of what was asked for."""
-        self.model = named(self.model)
-        for item in self._steps.values():
-            item.model = named(item.step.model) if item.step.model else self.model
-
-    @property
-    def used(self) -> frozenset[str]:
-        """The models of its steps, and its own."""
-        return frozenset([self.model, *(item.model for item in self._steps.values())])
+    def models(self, named: Callable[[str, str], str]) -> None:
+        """Give every step the model that ``named`` makes of what was asked for, and of the field that asks."""
+        self.model = named(self.model, "model")
+        for number, item in enumerate(self._steps.values()):
+            item.model = named(item.step.model, f"steps.{number}.model") if item.step.model else self.model
 
     async def carry(self, place: AbstractAsyncContextManager[None]) -> None:
         """Run to the end, once it holds ``place``; ``failure`` says why it could not. Cancelling stops every step."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
@@ -125,6 +125,9 @@ class ResponseRequest(Frozen):
     reasoning: dict[str, Any] | None = None
 
 
+ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
+
+
 class OutputText(Frozen):
     """Text that the model wrote."""
 
@@ -140,7 +143,7 @@ class OutputMessage(Frozen):
     type: Literal["message"] = "message"
     id: str
     role: Literal["assistant"] = "assistant"
-    status: Literal["in_progress", "completed"]
+    status: ItemStatus
     content: tuple[OutputText, ...]
 
 
@@ -152,7 +155,7 @@ class OutputCall(Frozen):
     call_id: str
     name: str
     arguments: str
-    status: Literal["in_progress", "completed"]
+    status: ItemStatus
 
 
 class InputTokens(Frozen):

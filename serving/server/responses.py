@@ -16,6 +16,7 @@ from .response_models import (
     CallOutput,
     FunctionTool,
     InputTokens,
+    ItemStatus,
     MessageItem,
     NamedFunctionTool,
     OutputCall,
@@ -79,7 +80,7 @@ class _Writer:
         """What is being written: its kind, item id, bits, and a call's id and name."""
         self._number = 0
         self._begun = False
-        self._status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
+        self._status: ItemStatus = "in_progress"
 
     def take(self, piece: Piece, meter: Meter) -> list[bytes]:
         """Return the events that ``piece`` makes."""
@@ -99,8 +100,8 @@ class _Writer:
         else:
             if self._open is None and not self._items:
                 found += self._open_text()
-            found += self._close()
             self._status = "incomplete" if piece.text == "length" else "completed"
+            found += self._close(self._status)
             found.append(self._event(f"response.{self._status}", response=_dumped(self.body(meter))))
         return found
 
@@ -151,7 +152,7 @@ class _Writer:
         self._open[2].append(text)
         return self._event(kind, **self._at(), delta=text, **more)
 
-    def _close(self) -> list[bytes]:
+    def _close(self, status: ItemStatus = "completed") -> list[bytes]:
         if self._open is None:
             return []
         kind, id, bits, call_id, name = self._open
@@ -160,13 +161,13 @@ class _Writer:
         item: OutputMessage | OutputCall
         if kind == "text":
             part = OutputText(text=text)
-            item = OutputMessage(id=id, status="completed", content=(part,))
+            item = OutputMessage(id=id, status=status, content=(part,))
             found = [
                 self._event("response.output_text.done", **at, content_index=0, text=text, logprobs=[]),
                 self._event("response.content_part.done", **at, content_index=0, part=_dumped(part)),
             ]
         else:
-            item = OutputCall(id=id, call_id=call_id, name=name, arguments=text, status="completed")
+            item = OutputCall(id=id, call_id=call_id, name=name, arguments=text, status=status)
             found = [self._event("response.function_call_arguments.done", **at, name=name, arguments=text)]
         found.append(self._event("response.output_item.done", output_index=at["output_index"], item=_dumped(item)))
         self._items.append(item)

@@ -8,12 +8,16 @@ from cli_parts import Call
 
 
 def test_models_lists_local_ones_and_those_of_the_settings(call: Call, folder: Path) -> None:
-    (folder / "shuntyard.toml").write_text('[models.mine]\nurl = "http://127.0.0.1:9/v1"\n')
+    (folder / "shuntyard.toml").write_text(
+        '[models.mine]\nurl = "http://127.0.0.1:9/v1"\n[models.gpt-4o]\nthrough = "litellm"\n'
+    )
     rows = {row["name"]: row for row in call("models", "list", "--json").json}
     assert rows["qwen2.5-coder-1.5b"]["installed"] is False
     assert rows["mine"]["kind"] == "remote"
     text = call("models", "list").out
-    assert "1.1 GB" in text and "http://127.0.0.1:9/v1" in text
+    assert "1.1 GB" in text and "http://127.0.0.1:9/v1" in text and " gpt-4o through litellm" in text
+    heading, first = text.splitlines()[:2]
+    assert heading.endswith("  DETAIL") and first.index("Apache-2.0") == heading.index("DETAIL")
 
 
 def test_models_show_rm_and_stop(call: Call) -> None:
@@ -49,15 +53,40 @@ def test_doctor_checks_every_part(call: Call, folder: Path) -> None:
     assert broken.code == 1 and "warn  settings" in broken.out and "max_cost" in broken.out
 
 
-def test_bench_lists_what_there_is(call: Call) -> None:
+def test_bench_lists_what_there_is(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     done = call("bench", "--json")
     assert done.code == 0 and isinstance(json.loads(done.out), list)
+    monkeypatch.setenv("COLUMNS", "72")
+    lines = call("bench").out.splitlines()
+    assert max(map(len, lines)) <= 72
+    words = " ".join(lines).split()
+    for row in done.json:
+        assert row["name"] in words and set(row["parameters"].split()) <= set(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("models stop", "[NAME]"),
+        ("bench", "[KEY=VALUE]..."),
+        ("runs", "[RUN]..."),
+        ("tools", "[NAME]"),
+        ("approve", "[ID]..."),
+        ("eval report", "[RUN]..."),
+        ("eval show", "[CASE]"),
+    ],
+)
+def test_usage_brackets_what_may_be_left_out_once(call: Call, words: str, shown: str) -> None:
+    told = call(*words.split(), "--help").out
+    assert f" {shown}" in told.partition("\n\n")[0] and "[[" not in told
+    assert "Print JSON on stdout." in told
 
 
 def test_no_runs_yet(call: Call) -> None:
     assert "no runs yet" in call("runs").err
     assert call("runs", "--json").json == []
     assert call("show").code == 2
+    assert "unknown run 'nope'; there are none. List them with shuntyard runs." in call("show", "nope").err
 
 
 def test_bench_parameters_take_the_types_of_their_defaults() -> None:

@@ -16,7 +16,8 @@ from shuntyard.settings import ServeSettings, load
 
 def test_help_and_wrong_settings(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHUNTYARD_API_KEY", raising=False)
-    assert "127.0.0.1" in call("serve", "--help").out
+    help = call("serve", "--help").out
+    assert "127.0.0.1" in help and f"else {ServeSettings().port} " in help
     open_ = call("serve", "--host", "0.0.0.0", "--port", "0")
     assert open_.code == 2 and "SHUNTYARD_API_KEY" in open_.err
     assert call("serve", "--model", "gpt-7").code == 2
@@ -63,6 +64,16 @@ def test_it_says_where_it_is_and_ends_when_told(folder: Path) -> None:
             assert process.wait(timeout=20) in (0, -signal.SIGTERM)
             said = process.stderr.read()
             assert "stopping\n" in said and "Traceback" not in said
+
+
+def test_what_it_says_first_names_every_model(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shuntyard.serving import server
+
+    (folder / "shuntyard.toml").write_text('[models.mine]\nurl = "http://127.0.0.1:9/v1"\n')
+    # What is said before it serves; the rest is not run.
+    monkeypatch.setattr(server, "serve", lambda settings, listener, **more: listener.close())
+    told = call("serve", "--port", "0", "--model", "mine").out
+    assert told.startswith("serving mine, and all-minilm-l6-v2 for embeddings, on http://127.0.0.1:")
 
 
 def test_settings_of_the_server_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

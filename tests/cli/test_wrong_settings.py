@@ -12,6 +12,7 @@ from shuntyard.settings import load
     ("toml", "says"),
     [
         ("[models.x]\n", "[models.x] says neither where nor what it is; give 'url'"),
+        ('[models.x]\nthrough = "shuntyard"\n', "through = 'shuntyard' needs 'url'"),
         ('[models.x]\nkey_env = "KEY"\n', "[models.x] says neither where nor what it is; give 'url'"),
         ('[models.x]\nurl = "not a url"\n', "models.x.url = 'not a url': is no address of a server; write one like"),
         ('[models.x]\nurl = "http://h:many/v1"\n', "models.x.url = 'http://h:many/v1': is no address"),
@@ -51,6 +52,7 @@ def test_a_long_value_is_cut(call: Call, folder: Path) -> None:
         '[models.x]\nurl = "https://example.org"\nmodel = "m"\n',
         '[models.x]\nmodel = "gpt-4o"\nkey_env = "KEY"\n',
         '[models."openai/gpt-4o"]\n',
+        '[models.gpt-4o]\nthrough = "litellm"\n',
     ],
 )
 def test_what_a_table_needs(folder: Path, toml: str) -> None:

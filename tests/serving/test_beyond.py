@@ -39,12 +39,6 @@ def engine() -> Iterator[FakeEngine]:
         yield fake
 
 
-@pytest.fixture
-def client(engine: FakeEngine) -> Iterator[httpx.Client]:
-    with served(engine.settings()) as found:
-        yield found
-
-
 def words(body: dict[str, Any]) -> int:
     return len(str(body["messages"]).split())
 

@@ -5,16 +5,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from fake_engine import FakeEngine, running, served, until
+from fake_engine import FakeEngine, served, until
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "fake", "messages": [{"role": "user", "content": "Say hello to all."}]}
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Requests that tell where they stand: checked, ordered, and told by our own client."""
 
-from collections.abc import Iterator
-
 import anyio
 import httpx
 import pytest
-from fake_engine import FakeEngine, running, served
+from fake_engine import FakeEngine, served
 
 from shuntyard.errors import RequestRefused
 from shuntyard.messages import Message, ModelInfo, ModelRequest, Place
@@ -16,12 +14,6 @@ from shuntyard.serving.server.places import Placed, told_of
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "fake", "messages": [{"role": "user", "content": "Say hello to all."}]}
 WHOLE = Place(run="rün/7", node="n1[0]", arrived=12.5, priority=3.0, follows=True, prefix=2, next="fake")
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
 
 
 def test_what_our_client_tells_is_what_the_server_reads() -> None:

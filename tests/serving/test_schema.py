@@ -1,16 +1,23 @@
 """Schemas as grammars: what is left to the check, and what is no beginning of an answer."""
 
 import json
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import httpx
 import jsonschema
 import pytest
-from fake_engine import FakeEngine, events, running, served
+from fake_engine import FakeEngine, events
+from raw_engine import RawEngine, event, playing
 
 from shuntyard.errors import OutputMalformed, UsageError
+from shuntyard.messages import Message, ModelInfo, ModelRequest
+from shuntyard.serving.local import LocalModel
 from shuntyard.serving.schema import UNENFORCED, begins, check, compact, conforms, enforced
+from shuntyard.serving.supervise import Running
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "fake", "messages": [{"role": "user", "content": "Say hello to all."}]}
@@ -21,18 +28,6 @@ LETTERS: dict[str, Any] = {
     "maxItems": 3,
     "uniqueItems": True,
 }
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
-
-
-@pytest.fixture
-def client(engine: FakeEngine) -> Iterator[httpx.Client]:
-    with served(engine.settings()) as found:
-        yield found
 
 
 def formed(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -128,6 +123,46 @@ def test_beginnings_of_json(text: str) -> None:
 def test_what_begins_no_json(text: str) -> None:
     with pytest.raises(OutputMalformed, match="is not JSON"):
         begins(text, "m")
+
+
+def said_natively(text: str, stop_type: str) -> Callable[[socket.socket, dict[str, Any]], None]:
+    """What a llama-server's own interface answers to a template, a text, and a prompt."""
+
+    def script(near: socket.socket, body: dict[str, Any]) -> None:
+        end = {"content": "", "stop": True, "stop_type": stop_type, "tokens_predicted": 3}
+        events = b"".join(event(json.dumps(item)) for item in ({"content": text, "stop": False}, end))
+        known = {"messages": b'{"prompt":"x"}', "content": b'{"tokens":[1,2]}', "prompt": events}
+        data = next(answer for key, answer in known.items() if key in body)
+        near.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data))
+
+    return script
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("text", "stop_type", "says"),
+    [
+        ('["a","a', "limit", ""),
+        ("Once upon a", "limit", "is not JSON"),
+        ('["a","b"]', "eos", ""),
+        ('["a","a"]', "eos", "breaks 'uniqueItems'"),
+    ],
+)
+async def test_a_local_model_that_was_cut_off_began_json(tmp_path: Path, text: str, stop_type: str, says: str) -> None:
+    with playing(RawEngine(said_natively(text, stop_type))) as engine:
+        child = Running(
+            key="k", name="m", model="m", url=engine.url, token="t", context=512, pid=0, engine_pid=0, started=0.0,
+            file=tmp_path / "engine.json",
+        )  # fmt: skip
+
+        async def connect(distrust: bool) -> Running:
+            return child
+
+        model = LocalModel(ModelInfo(name="m", kind="local", tier="tiny", context=512), connect)
+        asked = ModelRequest(messages=(Message(role="user", content="x"),), max_tokens=3, json_schema=LETTERS)
+        with pytest.raises(OutputMalformed, match=says) if says else nullcontext():
+            answer = await model.complete(asked)
+            assert (answer.text, answer.finish) == (text, "length" if stop_type == "limit" else "stop")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from fake_engine import FakeEngine, events, running, served, until
+from fake_engine import FakeEngine, events, served, until
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "fake", "messages": [{"role": "user", "content": "Say hello to all."}]}
@@ -19,18 +18,6 @@ TOOLS = [
     }
     for name in ("weather", "time")
 ]
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
-
-
-@pytest.fixture
-def client(engine: FakeEngine) -> Iterator[httpx.Client]:
-    with served(engine.settings()) as found:
-        yield found
 
 
 def refused(client: httpx.Client, body: dict[str, Any], path: str = CHAT) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_engine import FakeEngine, running, served
+from fake_engine import FakeEngine, served
 
 pytest.importorskip("openai")
 import openai
@@ -18,12 +18,6 @@ import openai
 HELLO: list[Any] = [{"role": "user", "content": "Say hello to all."}]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CALL = ['{"name":"weather",', '"arguments":{"city":"Lund"}}']
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
 
 
 @pytest.fixture
@@ -94,12 +88,17 @@ def test_openai_errors_are_the_clients_own(client: openai.OpenAI, engine: FakeEn
 def test_openai_responses(client: openai.OpenAI, engine: FakeEngine) -> None:
     answer = client.responses.create(model="fake", input="Say hello to all.", instructions="Be brief.")
     assert answer.output_text == "Hello there!" and answer.status == "completed"
+    assert answer.output[0].to_dict()["status"] == "completed"
     assert answer.usage is not None and answer.usage.output_tokens == 3
     assert [message["role"] for message in engine.calls[0]["messages"]] == ["system", "user"]
     with client.responses.stream(model="fake", input="Say hello.", max_output_tokens=2) as stream:
-        kinds = [event.type for event in stream]
-        final = stream.get_final_response() if "response.completed" in kinds else None
-    assert final is None and kinds[-1] == "response.incomplete"
+        told = list(stream)
+    kinds = [event.type for event in told]
+    assert kinds[-2:] == ["response.output_item.done", "response.incomplete"]
+    done, last = told[-2].to_dict()["item"], told[-1].to_dict()["response"]
+    assert done["status"] == "incomplete" and last["output"] == [done]
+    cut = client.responses.create(model="fake", input="Say hello to many.", max_output_tokens=2)
+    assert cut.status == "incomplete" and [item.to_dict()["status"] for item in cut.output] == ["incomplete"]
     assert kinds[:4] == [
         "response.created", "response.in_progress", "response.output_item.added", "response.content_part.added",
     ]  # fmt: skip

@@ -1,14 +1,13 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fake_engine import FakeEngine, events, running, served, until
+from fake_engine import FakeEngine, events, served, until
 
 from shuntyard.errors import SettingsInvalid
 from shuntyard.serving.server import bind, key_of
@@ -17,18 +16,6 @@ from shuntyard.settings import ServeSettings, Settings
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "fake", "messages": [{"role": "user", "content": "Say hello to all."}]}
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
-
-
-@pytest.fixture
-def client(engine: FakeEngine) -> Iterator[httpx.Client]:
-    with served(engine.settings()) as found:
-        yield found
 
 
 def endless(engine: FakeEngine) -> None:

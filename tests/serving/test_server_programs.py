@@ -1,13 +1,13 @@
 """Programs on a server: calls that feed each other without a way back to the client between them."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import nullcontext
 from typing import Any
 
 import anyio
 import httpx
 import pytest
-from fake_engine import FakeEngine, events, running, served, until
+from fake_engine import FakeEngine, events, until
 
 from shuntyard.errors import ModelUnavailable, RequestRefused
 from shuntyard.messages import Place
@@ -28,18 +28,8 @@ CHAIN: dict[str, Any] = {
         {"output": "draft", "prompt": "Write about {{topic}}."},
     ],
 }
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    with running(FakeEngine()) as fake:
-        yield fake
-
-
-@pytest.fixture
-def client(engine: FakeEngine) -> Iterator[httpx.Client]:
-    with served(engine.settings()) as found:
-        yield found
+STEPS: list[dict[str, Any]] = CHAIN["steps"]
+SAID = {"role": "user", "content": "{{b}}"}
 
 
 def test_a_chain_runs_in_one_round_trip(client: httpx.Client, engine: FakeEngine) -> None:
@@ -77,14 +67,23 @@ def test_what_cannot_run_is_named(client: httpx.Client, engine: FakeEngine) -> N
         ({"steps": [{"output": "a", "prompt": "{{a}}"}]}, "steps", "a -> a"),
         ({"steps": [{"output": "topic", "prompt": "x"}]}, "steps.0.output", "already"),
         ({"steps": [{"output": "a"}]}, "steps.0.prompt", "has to be there"),
-        ({"steps": [{"output": "a b", "prompt": "x"}]}, "steps", "pattern"),
+        ({"steps": [{"output": "a b", "prompt": "x"}]}, "steps.0.output", "pattern"),
+        ({"steps": [*STEPS, {"prompt": "x"}]}, "steps.2.output", "missing"),
+        ({"steps": [*STEPS, {"output": "a", "prompt": "x", "user": "me"}]}, "steps.2.user", "not offered"),
+        ({"steps": [*STEPS, {"output": "a", "messages": [{"role": "x"}]}]}, "steps.2.messages.0.role", "'x'"),
+        ({"steps": [*STEPS, {"output": "a", "messages": [SAID]}]}, "steps.2.messages", "'b'"),
         ({"steps": [{"output": "a", "prompt": "x", "max_tokens": 70_000}]}, "steps", "65536"),
         ({"steps": [{"output": f"a{n}", "prompt": "x"} for n in range(65)]}, "steps", "64"),
         ({"outputs": ["nothing"]}, "outputs", "nothing"),
     ]
-    for change, param, says in wrong:
+    unknown: list[tuple[dict[str, Any], str, str]] = [
+        ({"model": "gpt-7"}, "model", "gpt-7"),
+        ({"steps": [*STEPS, {"output": "a", "prompt": "x", "model": "gpt-7"}]}, "steps.2.model", "gpt-7"),
+        ({"steps": [*STEPS, {"output": "a", "prompt": "x", "model": "auto"}]}, "steps.2.model", "router"),
+    ]
+    for change, param, says in (*wrong, *unknown):
         response = client.post(PATH, json={**CHAIN, **change})
-        assert response.status_code == 400, response.text
+        assert response.status_code == (404 if param.endswith("model") else 400), response.text
         error = response.json()["error"]
         assert error["param"] == param and says in error["message"]
     assert engine.calls == []
