@@ -44,7 +44,8 @@ class HttpModel:
     ) -> None:
         """``model`` is its name there (default: ours); ``key_env`` names the variable that holds the key.
 
-        ``placed`` says that it is a shuntyard server, which is told where calls stand; any other is told nothing.
+        ``placed`` says that it is a shuntyard server, which is told where calls stand and how long prompts may be read;
+        any other is told nothing.
         """
         self._info = info
         self._url = url.rstrip("/") + "/chat/completions"
@@ -99,8 +100,11 @@ class HttpModel:
 
     def _headers(self, request: ModelRequest) -> dict[str, str]:
         key = key_from(self._key_env, self._info.name)
-        place = placed(request.place) if self._placed and request.place is not None else {}
-        return {"Authorization": f"Bearer {key}", **place} if key else place
+        told = {}
+        if self._placed:
+            told = placed(request.place) if request.place is not None else {}
+            told |= {"X-Shuntyard-Long": request.long} if request.long else {}
+        return {"Authorization": f"Bearer {key}", **told} if key else told
 
     def _body(self, request: ModelRequest) -> dict[str, Any]:
         body: dict[str, Any] = {

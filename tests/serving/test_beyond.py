@@ -9,6 +9,9 @@ import httpx
 import pytest
 from fake_engine import FakeEngine, events, real, running, served
 
+from shuntyard.errors import ContextTooLong
+from shuntyard.messages import Message, ModelInfo, ModelRequest
+from shuntyard.router.http import HttpModel
 from shuntyard.settings import ServeSettings
 
 CHAT = "/v1/chat/completions"
@@ -85,6 +88,16 @@ def test_one_that_fits_is_read_whole(client: httpx.Client, engine: FakeEngine) -
     response = client.post(CHAT, json=short)
     assert response.json()["usage"]["prompt_tokens"] == 5 and "x-shuntyard-read" not in response.headers
     assert len(engine.calls) == 1
+
+
+@pytest.mark.anyio
+async def test_an_agent_on_another_machine_tells_it(client: httpx.Client) -> None:
+    far = HttpModel(ModelInfo(name="far"), url=f"{client.base_url}/v1", model="fake", placed=True)
+    messages = tuple(Message.model_validate(message) for message in ASKED["messages"])
+    asked = ModelRequest(messages=messages, max_tokens=20)
+    with pytest.raises(ContextTooLong):
+        await far.complete(asked)
+    assert (await far.complete(asked.model_copy(update={"long": "segments"}))).text == "4711 it is."
 
 
 def test_other_interfaces_and_programs_read_so_too(client: httpx.Client) -> None:
