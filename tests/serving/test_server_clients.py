@@ -181,7 +181,7 @@ def test_the_document_tells_the_truth(engine: FakeEngine, tmp_path: Path) -> Non
     with served(engine.settings()) as client:
         command = [
             sys.executable, "-P", "-m", "schemathesis.cli", "run", f"{client.base_url}/openapi.json",
-            "--max-examples", "20", "--seed", "1", "--request-timeout", "60", "--phases", "examples,coverage,fuzzing",
+            "--max-examples", "10", "--seed", "1", "--request-timeout", "60", "--phases", "examples,coverage,fuzzing",
             # Some of what is well-formed cannot be: a tool that is named and not there, a schema that is none.
             "--exclude-checks", "positive_data_acceptance",
             # It would have thousands of texts embedded for real.
