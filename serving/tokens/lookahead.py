@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from .binding import Row, Tokens
 from .decode import Cursor, Report, Sampler, Step, Want, shared_start
-from .pace import Pace
+from .pace import SIZES, Pace
 from .trie import Draft, Trie
 
 
@@ -36,11 +36,16 @@ class Lookahead:
         self._most = most
         self._width = min(width, self._cursor.llama.load.sequences)
 
+    def forget(self) -> None:
+        """Guess from nothing that was seen so far."""
+        self.trie = Trie()
+        self._learned = []
+
     def steps(self, prompt: Sequence[int], want: Want, report: Report) -> Iterator[Step]:
         """As Method."""
         sampler, tokens = Sampler(want), list(prompt)
         if self.pace is None:
-            self.pace = Pace.measured(self._cursor.llama, scratch=self._cursor.llama.load.sequences - 1)
+            self.pace = self._measured()
         # What prompts share is learned once, or it would outweigh all else.
         self.trie.add(tokens, shared_start(tokens, self._learned))
         self._learned = tokens
@@ -75,6 +80,14 @@ class Lookahead:
                 yield step
                 tokens.append(step.token)
                 self.trie.see(tokens)
+
+    def _measured(self) -> Pace:
+        llama = self._cursor.llama
+        if len(self._cursor.held) + max(SIZES) > llama.load.context:
+            # The memory is full of the answer before.
+            llama.cut(self._cursor.sequence)
+            self._cursor.held.clear()
+        return Pace.measured(llama, scratch=llama.load.sequences - 1)
 
     def _verify(self, tokens: list[int], draft: Draft) -> list[Row]:
         """Compute the last of ``tokens`` and every guess after it; return their logits in that order."""

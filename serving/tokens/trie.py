@@ -84,7 +84,7 @@ class Trie:
     Over ``most`` nodes every count is halved, and what came once is forgotten: the trie follows what is being done.
     """
 
-    def __init__(self, *, depth: int = 40, match: int = 12, most: int = 1_000_000) -> None:
+    def __init__(self, *, depth: int = 24, match: int = 12, most: int = 300_000) -> None:
         """Nothing seen. ``match`` is the longest ending that is looked up; two tokens are the shortest."""
         self._depth = depth
         self._match = match
@@ -99,8 +99,9 @@ class Trie:
 
     def add(self, tokens: Sequence[int], begin: int = 0) -> None:
         """Learn ``tokens`` from index ``begin`` on; those before it are known already."""
+        before = tokens[max(0, begin - self._depth + 1) : begin]
         # The runs that end here, the shortest last.
-        ends = [node for size in range(self._depth - 1, 0, -1) if (node := self._at(tokens[:begin], size)) is not None]
+        ends = [node for size in range(len(before), 0, -1) if (node := self._at(before, size)) is not None]
         for token in tokens[begin:]:
             ends = [self._after(node, token) for node in (*ends[-self._depth + 1 :], self._root)]
             for node in ends:
@@ -110,7 +111,7 @@ class Trie:
 
     def see(self, tokens: Sequence[int]) -> None:
         """Learn the last of ``tokens``, and whether it would have been the guess."""
-        size, node = self._longest(tokens[:-1][-self._match :])
+        size, node = self._longest(tokens[-self._match - 1 : -1])
         if node is not None:
             token, best = max(node.after.items(), key=lambda item: item[1].seen)
             total = sum(child.seen for child in node.after.values())
@@ -128,13 +129,51 @@ class Trie:
         size, node = self._longest(tokens[-self._match :])
         if node is None:
             return Draft()
-        draft, chances = _grow(node, most, width, lambda deeper: self.trust(size + deeper))
+        draft, chances = self._grown(tokens[-self._match :], size, node, most=most, width=width)
         best, count, come = _GAIN, 0, 1.0
         for number, chance in enumerate(chances, start=1):
             come += chance
             if come / cost(number) > best:
                 best, count = come / cost(number), number
         return draft.first(count)
+
+    def _grown(
+        self, ending: Sequence[int], size: int, root: _Node, *, most: int, width: int
+    ) -> tuple[Draft, list[float]]:
+        """Take the likeliest node again and again, and return the chance of each: the product of trusted shares."""
+        draft, chances = Draft(), list[float]()
+        ends = 0
+        has_child: set[int] = set()
+        heap: list[tuple[float, int, int, _Node, int, int]] = []
+        order = 0
+
+        def push(node: _Node, index: int, chance: float, deep: int) -> None:
+            nonlocal order
+            total = sum(child.seen for child in node.after.values()) or 1
+            chance *= self.trust(size + deep)
+            for token, child in node.after.items():
+                order += 1
+                heapq.heappush(heap, (-chance * child.seen / total, order, token, child, index, deep))
+
+        push(root, -1, 1.0, 0)
+        while heap and len(draft.tokens) < most:
+            chance, _, token, node, parent, deep = heapq.heappop(heap)
+            # A first child goes on with its parent's end; any other, and each one at the root, makes another end.
+            branches = parent < 0 or parent in has_child
+            if branches and ends == width:
+                continue
+            ends += branches
+            has_child.add(parent)
+            draft.tokens.append(token)
+            draft.parents.append(parent)
+            chances.append(-chance)
+            index = len(draft.tokens) - 1
+            if not node.after:
+                # No run is longer; what follows is known of a shorter ending of it.
+                said = [*ending, *(draft.tokens[at] for at in draft.path(index))]
+                node = self._longest(said[-self._match :])[1] or node
+            push(node, index, -chance, deep + 1)
+        return draft, chances
 
     def _longest(self, ending: Sequence[int]) -> tuple[int, _Node | None]:
         for size in range(len(ending), 1, -1):
@@ -158,38 +197,6 @@ class Trie:
             found = node.after[token] = _Node()
             self._nodes += 1
         return found
-
-
-def _grow(root: _Node, most: int, width: int, trust: Callable[[int], float]) -> tuple[Draft, list[float]]:
-    """Take the likeliest node again and again, and return the chance of each: the product of trusted shares."""
-    draft, chances = Draft(), list[float]()
-    ends = 0
-    has_child: set[int] = set()
-    heap: list[tuple[float, int, int, _Node, int, int]] = []
-    order = 0
-
-    def push(node: _Node, index: int, chance: float, deep: int) -> None:
-        nonlocal order
-        total = sum(child.seen for child in node.after.values()) or 1
-        chance *= trust(deep)
-        for token, child in node.after.items():
-            order += 1
-            heapq.heappush(heap, (-chance * child.seen / total, order, token, child, index, deep))
-
-    push(root, -1, 1.0, 0)
-    while heap and len(draft.tokens) < most:
-        chance, _, token, node, parent, deep = heapq.heappop(heap)
-        # A first child goes on with its parent's end; any other, and each one at the root, makes another end.
-        branches = parent < 0 or parent in has_child
-        if branches and ends == width:
-            continue
-        ends += branches
-        has_child.add(parent)
-        draft.tokens.append(token)
-        draft.parents.append(parent)
-        chances.append(-chance)
-        push(node, len(draft.tokens) - 1, -chance, deep + 1)
-    return draft, chances
 
 
 def _halve(node: _Node) -> int:

@@ -19,7 +19,6 @@ from .entropy import EntropySwitch, SwitchRule
 from .extend import Extended, Group
 from .lookahead import Lookahead
 from .text import Speech
-from .trie import Trie
 
 Event = dict[str, Any]
 DEFAULT_LIMIT = 512
@@ -138,7 +137,7 @@ class Worker:
 
     def _forget(self, order: dict[str, Any]) -> Iterator[Event]:
         self.tidy()
-        self._lookahead.trie = Trie()
+        self._lookahead.forget()
         yield {"done": {}}
 
     def _blend(self, order: dict[str, Any]) -> Iterator[Event]:
