@@ -31,6 +31,8 @@ class Answer:
         self.ahead = 0
         """Tokens of the prompt that were computed for this very answer, but before its generation."""
         self.last: dict[str, Any] | None = None
+        self.begins: Callable[[], None] = lambda: None
+        """Called once, at the first token."""
 
     @property
     def computed(self) -> int:
@@ -50,6 +52,7 @@ class Answer:
             return
         if not self.ttft:
             self.ttft = time.monotonic() - self._begin
+            self.begins()
         text = event.get("content", "")
         if text:
             self._texts.append(text)

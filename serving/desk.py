@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -121,6 +121,7 @@ class Desk:
         self.once: Once[Completion] = Once(_weight, most=keep)
         self._prefixes: OrderedDict[str, int] = OrderedDict()
         self._engine: tuple[int, float] | None = None
+        self._entering: set[anyio.Event] = set()
 
     @property
     def piece(self) -> int:
@@ -188,6 +189,30 @@ class Desk:
         """Return where the first of the waiting calls that share ``prefix`` leaves ``tokens``: so far one is enough."""
         ends = (shared(call.tokens, tokens) for call in self.scheduler.queued)
         return min((end for end in ends if end >= prefix), default=prefix)
+
+    @contextmanager
+    def entering(self) -> Iterator[Callable[[], None]]:
+        """Around a generation: ``let_in`` waits for it until what this yields is called, at its first token."""
+        begun = anyio.Event()
+        self._entering.add(begun)
+
+        def begins() -> None:
+            self._entering.discard(begun)
+            begun.set()
+
+        try:
+            yield begins
+        finally:
+            begins()
+
+    async def let_in(self) -> None:
+        """Wait before another piece of a long prompt until those that enter now have begun, at most ``SPAN`` seconds.
+
+        A piece that reaches the engine with them fills the pass that they came for.
+        """
+        with anyio.move_on_after(SPAN):
+            for begun in tuple(self._entering):
+                await begun.wait()
 
     @asynccontextmanager
     async def slots(self, call: Call, count: int) -> AsyncIterator[list[int]]:

@@ -159,7 +159,10 @@ class DeskEngine:
                     if not await reader.onto(await self._client_for(engine), engine, slot, stays=stays):
                         return None
                 address = Address(engine.url, engine.token)
-                return _Led(await self._http.begin(address, call, {"id_slot": slot}), ahead)
+                with self._desk.entering():
+                    # It is there with the first token.
+                    reply = await self._http.begin(address, call, {"id_slot": slot})
+                return _Led(reply, ahead)
             except (*BROKEN, ModelUnavailable) as error:
                 if not known:
                     raise self._http.gone(error) from None

@@ -178,7 +178,8 @@ class LocalModel:
             if not await reader.onto(client, engine, slot, stays=stays):
                 return False
             body = _body(request, prompt.tokens) | {"id_slot": slot}
-            await self._generate(client, body, answer)
+            with self._desk.entering() as answer.begins:
+                await self._generate(client, body, answer)
             await self._desk.finished(client, slot, prompt.tokens)
         engine.touch()
         return True

@@ -117,6 +117,7 @@ class Reader:
 
         async def pieces(begin: int, end: int) -> None:
             for upto in [*range(begin + piece, end, piece), end]:
+                await self.desk.let_in()
                 body = {"prompt": unpacked(self.prompt.tokens[: upto * WIDTH]), "n_predict": 0, "temperature": 0}
                 part = Answer(0.0, None)
                 await generate(

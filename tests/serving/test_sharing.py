@@ -139,6 +139,29 @@ async def test_siblings_that_come_while_a_prefix_is_read_share_what_they_have_in
     assert reads == [(0, 256), (256, 303)]
 
 
+async def test_a_piece_lets_in_who_comes_but_waits_for_nobody_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shuntyard.serving.desk.SPAN", 5.0)
+    desk, done = Desk(slots=2), list[str]()
+
+    async def piece() -> None:
+        await desk.let_in()
+        done.append("piece")
+
+    await piece()
+    async with anyio.create_task_group() as group:
+        with desk.entering() as begins:
+            group.start_soon(piece)
+            await anyio.wait_all_tasks_blocked()
+            done.append("first token")
+            begins()
+            await anyio.wait_all_tasks_blocked()
+            assert done == ["piece", "first token", "piece"]
+    monkeypatch.setattr("shuntyard.serving.desk.SPAN", 0.01)
+    with desk.entering():
+        await piece()
+    assert done[-1] == "piece"
+
+
 def test_a_piece_is_halved_where_reading_it_takes_long() -> None:
     desk = Desk(slots=1, piece=256)
     assert desk.piece == 256
