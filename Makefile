@@ -21,7 +21,7 @@ TYPES := .cache/types/shuntyard
 # With the checkout as the working folder `import tools` must not find our folders.
 export PYTHONSAFEPATH := 1
 # The engine's threads otherwise burn a core while they wait.
-export GOMP_SPINCOUNT ?= 0
+export GOMP_SPINCOUNT ?= 1000
 
 DEMO ?= Which top-level folder holds the most lines of Python, and which Python file is the longest in each top-level \
 folder? Write both tables to report.md.

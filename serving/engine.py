@@ -16,6 +16,11 @@ from typing import Any
 BATCH = 256
 """Prompt tokens computed in one go at most: bounds how long a running answer waits for a newcomer's prompt. Of 512 a
 token takes no less; of 128 it takes 6 % more (SmolLM2-135M, two cores of an AMD EPYC)."""
+SPIN = "1000"
+"""``GOMP_SPINCOUNT``, which counts only when it is set before the library loads: how long a thread spins at one of the
+hundreds of barriers of a pass before it sleeps. Milliseconds a token of Qwen2.5-Coder-1.5B, two threads on two cores of
+an AMD EPYC: with 0 (asleep at once) 50 on idle cores, 64 and 123 beside one and two busy programs; with 1000 35, 79 and
+83; with OpenMP's own 33, 111 and 152."""
 SLOTS = 3
 """Conversations whose prompts stay warm, and answers generated at once, where ``knobs.slots`` does not say more."""
 GUESS = 3

@@ -26,6 +26,7 @@ import httpx
 
 from ..errors import SettingsInvalid
 from ..messages import Frozen
+from .engine import SPIN
 from .part import writing
 from .schema import compact
 
@@ -201,7 +202,7 @@ def _try(model: Path, threads: int, build: str) -> Trial | None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "GOMP_SPINCOUNT": "0"},
+        env={**os.environ, "GOMP_SPINCOUNT": SPIN},
     )
     assert process.stdin is not None and process.stdout is not None
     # One that hangs is killed, and then its answer ends.

@@ -23,6 +23,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from .engine import SPIN
+
 
 def port_file(folder: Path, key: str) -> Path:
     """Return the file that says where the engine ``key`` answers."""
@@ -99,8 +101,7 @@ class Watchdog:
         signal.signal(signal.SIGTERM, self._told_to_stop)
         signal.signal(signal.SIGINT, self._told_to_stop)
         token = secrets.token_urlsafe(24)
-        # A spinning OpenMP barrier costs three times the CPU on a shared machine; it is read at start only.
-        environment = {**os.environ, "GOMP_SPINCOUNT": "0"}
+        environment = {**os.environ, "GOMP_SPINCOUNT": SPIN}
         engine = subprocess.Popen(
             [sys.executable, "-P", "-m", "shuntyard.serving.engine"],
             stdin=subprocess.PIPE,

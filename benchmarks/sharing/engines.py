@@ -18,7 +18,7 @@ import httpx
 
 from ...messages import Completion, Message, ModelInfo, ModelRequest, Place, Usage
 from ...serving.desk import Desk
-from ...serving.engine import SLOTS
+from ...serving.engine import SLOTS, SPIN
 from ...serving.local import LocalModel
 from ...serving.schedule.order import RequestFifo
 from ...serving.schedule.states import StateIdentity, States, fingerprint
@@ -53,7 +53,7 @@ def engine(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "GOMP_SPINCOUNT": "0"},
+        env={**os.environ, "GOMP_SPINCOUNT": SPIN},
     )
     assert process.stdin is not None and process.stdout is not None
     try:

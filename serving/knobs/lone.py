@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from ...errors import ModelUnavailable
+from ..engine import SPIN
 from .knobs import Knobs
 
 _KV = re.compile(r"KV buffer size = +([0-9.]+) MiB")
@@ -96,7 +97,7 @@ def lone(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env={**os.environ, "GOMP_SPINCOUNT": "0"},
+            env={**os.environ, "GOMP_SPINCOUNT": SPIN},
         )
         assert process.stdin is not None and process.stdout is not None
         try:

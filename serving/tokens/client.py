@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ContextTooLong, ModelError, ModelUnavailable, UsageError
+from ..engine import SPIN
 from . import layout
 
 Event = dict[str, Any]
@@ -55,8 +56,7 @@ class TokenChild:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            # A spinning thread pool doubles the work on a busy machine, and only counts when set before it loads.
-            env={**os.environ, "GOMP_SPINCOUNT": "0"},
+            env={**os.environ, "GOMP_SPINCOUNT": SPIN},
             text=True,
             encoding="utf-8",
         )
