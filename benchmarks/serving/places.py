@@ -61,7 +61,9 @@ def engine_of(model: str) -> Iterator[Place]:
     with anyio.from_thread.start_blocking_portal() as portal:
         portal.call(LocalSource(settings).open, model)
     engine = next(item for item in running(settings) if item.name == model)
-    yield Place(engine.url, model, engine.engine_pid, {"Authorization": f"Bearer {engine.token}"})
+    # llama.cpp ends a connection after every stream without a word; a request that follows on it is lost.
+    headers = {"Authorization": f"Bearer {engine.token}", "Connection": "close"}
+    yield Place(engine.url, model, engine.engine_pid, headers)
 
 
 @contextmanager
