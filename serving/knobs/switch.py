@@ -23,7 +23,7 @@ Way: TypeAlias = Literal["off", "short", "long"]
 GUESSES: dict[Way, int] = {"short": 3, "long": 15}
 """Most tokens of a guess, in the order in which the ways are tried. A pass checks a guess and one token more, and
 kernels compute four tokens at a time: of four, a pass cost 1.9 times one of one, of five 2.2, of eight 4.3, of sixteen
-5.5 and of seventeen 5.9 (Qwen2.5-Coder-1.5B on two cores of an AMD EPYC)."""
+5.5 and of seventeen 5.9 (Qwen2.5-Coder-1.5B on two busy cores of an AMD EPYC; on idle ones four cost 2.9)."""
 ALLOWANCE = 0.015
 """Share of a class's time that trials may lose. The bar is 3 %; as much is left for what a trial costs more than
 was expected."""

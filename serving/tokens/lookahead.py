@@ -25,7 +25,8 @@ class Lookahead:
     def __init__(self, cursor: Cursor, *, trie: Trie | None = None, most: int = 32, width: int = 4) -> None:
         """Share ``cursor`` with other methods of the same model; its sequences below ``width`` are used."""
         self._cursor = cursor
-        self.trie = trie or Trie()
+        # An empty one is false.
+        self.trie = Trie() if trie is None else trie
         self._learned: list[int] = []
         self.pace: Pace | None = None
         """Measured before the first guess."""

@@ -19,6 +19,7 @@ from shuntyard.serving.tokens.binding import Llama, Load
 from shuntyard.serving.tokens.decode import Cursor, Method, Plain, Report, Want, generate
 from shuntyard.serving.tokens.lookahead import Lookahead
 from shuntyard.serving.tokens.pace import Pace
+from shuntyard.serving.tokens.trie import Draft, Trie
 from shuntyard.settings import RemoteModel, ServeSettings, Settings, TokenSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.small_model]
@@ -68,7 +69,15 @@ async def test_it_says_what_the_server_says(child: TokenChild, settings: Setting
 def test_lookahead_says_the_same_in_fewer_passes_where_they_cost_nothing_more(settings: Settings) -> None:
     llama = Llama(Load(fetch.ensure(NAME, settings)[0], 1024))
     cursor = Cursor(llama)
-    ahead = Lookahead(cursor)
+    ends: list[int] = []
+
+    class Watched(Trie):
+        def draft(self, *args: Any, **more: Any) -> Draft:
+            draft = super().draft(*args, **more)
+            ends.append(len(draft.leaves()))
+            return draft
+
+    ahead = Lookahead(cursor, trie=Watched())
     ahead.pace = Pace((1, 2), (1.0, 1.0))
 
     def told(method: Method, asked: str) -> tuple[list[int], float]:
@@ -81,8 +90,11 @@ def test_lookahead_says_the_same_in_fewer_passes_where_they_cost_nothing_more(se
     again, quicker = told(ahead, ECHO)
     assert plain == first == again
     assert alone == 1.0 and 1.5 < quick <= quicker
-    # Where two texts go on differently after the same words, both are guessed.
-    assert told(ahead, ECHO.replace("return w * h", "return h + w"))[0]
+    # Where texts went on differently after the same words, all that is known is guessed, in branches.
+    other = ECHO.replace("return w * h", "return h + w")
+    ends.clear()
+    assert told(ahead, other)[0] == told(Plain(cursor), other)[0] != plain
+    assert max(ends) > 1
     assert told(ahead, ECHO)[0] == plain
     llama.close()
 
