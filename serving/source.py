@@ -66,7 +66,9 @@ class LocalSource:
 
     def installed(self, name: str) -> bool:
         """Tell whether the model's files are there. Raises UnknownName."""
-        return fetch.installed(name, self._settings)
+        tokens = self._settings.models.get(name)
+        file = tokens.model if tokens is not None and tokens.engine else name
+        return fetch.installed(file, self._settings)
 
     async def open(self, name: str) -> Model:
         """Return the model with its engine warm, fetching and starting what is missing.

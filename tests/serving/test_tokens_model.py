@@ -10,7 +10,7 @@ import pytest
 from fake_engine import served
 
 from shuntyard import settings as settings_module
-from shuntyard.errors import ContextTooLong, ModelUnavailable, UsageError
+from shuntyard.errors import ContextTooLong, ModelUnavailable, UnknownName, UsageError
 from shuntyard.messages import Message, ModelRequest
 from shuntyard.serving import LocalSource, fetch
 from shuntyard.serving.engines import Call
@@ -219,6 +219,15 @@ def test_the_server_offers_it_by_the_settings_name(settings: Settings, child: To
         assert refused.status_code == 400 and refused.json()["error"]["param"] == "tools"
         refused = client.post("/v1/chat/completions", json={**asked, "frequency_penalty": 1})
         assert refused.status_code == 400 and "frequency_penalty" in refused.json()["error"]["message"]
+
+
+def test_it_is_installed_when_its_file_is(settings: Settings) -> None:
+    near = RemoteModel(model=NAME, engine="tokens")
+    source = LocalSource(settings.model_copy(update={"models": {"near": near}}))
+    assert source.installed("near") and "near" in [info.name for info in source.infos()]
+    gone = near.model_copy(update={"model": "nope"})
+    with pytest.raises(UnknownName, match="'nope'"):
+        LocalSource(settings.model_copy(update={"models": {"near": gone}})).installed("near")
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Any) -> None:
