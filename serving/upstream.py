@@ -45,14 +45,29 @@ class HttpEngine:
     """An engine over HTTP; calls share connections, and each call that is given up loses its own."""
 
     def __init__(
-        self, name: str, where: Where, capabilities: Capabilities, *, model: str = "", patience: float | None = None
+        self,
+        name: str,
+        where: Where,
+        capabilities: Capabilities,
+        *,
+        model: str = "",
+        patience: float | None = None,
+        interval: float = 0.0,
     ) -> None:
-        """``model`` is its name there (default: ours); ``patience`` bounds the silence between two pieces."""
+        """``model`` is its name there (default: ours); ``patience`` bounds the silence between two pieces.
+
+        Pieces that come faster than one in ``interval`` seconds are taken together, where the engine's connections end
+        with their answers.
+        """
         self._name = name
         self._where = where
         self._capabilities = capabilities
         self._model = model or name
         self._patience = patience
+        # A llama-server ends the connection after a stream, with or without a word; what is sent on it meanwhile gets
+        # no answer.
+        self._lasting = not capabilities.render
+        self._interval = 0.0 if self._lasting else interval
         self._session: aiohttp.ClientSession | None = None
         self._wires = Wires()
 
@@ -93,7 +108,8 @@ class HttpEngine:
         always = {"model": self._model, "stream": True, "stream_options": {"include_usage": True}}
         data = json.dumps({**call.body, **always, **extra}).encode()
         async with asyncio.timeout(self._patience):
-            wire = await self._wires.post(address.url, f"/v1{call.path}", data, key=address.key)
+            path = f"/v1{call.path}"
+            wire = await self._wires.post(address.url, path, data, key=address.key, interval=self._interval)
             reply = Reply(wire, self, self._patience, partial(self._given, address.url, wire))
             try:
                 if wire.status != 200:
@@ -105,8 +121,7 @@ class HttpEngine:
         return reply
 
     def _given(self, url: str, wire: Wire, *, ended: bool) -> None:
-        # A llama-server ends the connection after a stream without a word; what is sent on it meanwhile gets no answer.
-        self._wires.give(url, wire, ended=ended and not self._capabilities.render)
+        self._wires.give(url, wire, ended=ended and self._lasting)
 
     async def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
         """Return the prompt that the model's template makes."""
@@ -170,8 +185,11 @@ class HttpEngine:
         )
 
 
-async def url_engine(name: str, remote: RemoteModel) -> HttpEngine:
-    """Return the engine at ``remote.url``, with what its kind of server can do. Raises ModelUnavailable."""
+async def url_engine(name: str, remote: RemoteModel, *, interval: float = 0.0) -> HttpEngine:
+    """Return the engine at ``remote.url``, with what its kind of server can do (``interval`` as for ``HttpEngine``).
+
+    Raises ModelUnavailable.
+    """
     key = os.environ.get(remote.key_env, "").strip() if remote.key_env else ""
     if remote.key_env and not key:
         raise ModelUnavailable(
@@ -186,7 +204,7 @@ async def url_engine(name: str, remote: RemoteModel) -> HttpEngine:
 
     kind = await _kind(name, address)
     can = KINDS.get(kind, Capabilities()).model_copy(update={"context": remote.context})
-    return HttpEngine(name, where, can, model=remote.model, patience=PATIENCE)
+    return HttpEngine(name, where, can, model=remote.model, patience=PATIENCE, interval=interval)
 
 
 async def _kind(name: str, address: Address) -> str:

@@ -16,6 +16,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import httptools
 
+from .coalesce import Coalescer
+
 Take: TypeAlias = Callable[[bytes], bool]
 """Is offered a piece of a body; True when it took all of it, False when it left all of it."""
 MOST = 64 * 1024
@@ -50,6 +52,7 @@ class Wire(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._take: Take | None = None
         self._then: Callable[[], None] | None = None
+        self._coalescer: Coalescer | None = None
 
     @property
     def closed(self) -> bool:
@@ -66,13 +69,17 @@ class Wire(asyncio.Protocol):
         """Whether another request may be sent."""
         return self._complete and self._lasting and not self.closed
 
-    def ask(self, data: bytes) -> None:
-        """Send a request."""
+    def ask(self, data: bytes, *, interval: float = 0.0) -> None:
+        """Send a request; pieces of its answer may wait for each other for about ``interval`` seconds.
+
+        Only where the connection ends with the answer: on one that lasts the last pieces would wait in vain.
+        """
         self.status, self.location = 0, ""
         self._bounded = self._between = self._complete = self._lasting = False
         self._parser = httptools.HttpResponseParser(self)
         self._then = None
         if self._transport is not None:
+            self._coalescer = Coalescer(self._transport, interval) if interval else None
             self._transport.write(data)
 
     async def head(self) -> int:
@@ -126,6 +133,8 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Find the pieces, and hand them to whoever waits."""
+        if self._coalescer is not None:
+            self._coalescer.came(len(data))
         if self._parser is None or self.over:
             self.fail(ConnectionError("it sent more than its answer"))
             return
@@ -158,6 +167,8 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the answer when nothing else says where it ends, else break it off."""
         self._lasting = False
+        if self._coalescer is not None:
+            self._coalescer.stop()
         if exc is None and self.status and not self._bounded:
             self._complete = True
         elif not self._complete and self._failure is None:
@@ -227,15 +238,16 @@ class Wires:
         self._spare: dict[str, list[tuple[Wire, asyncio.TimerHandle]]] = {}
         self._ending: dict[Wire, asyncio.TimerHandle] = {}
 
-    async def post(self, url: str, path: str, data: bytes, *, key: str = "") -> Wire:
+    async def post(self, url: str, path: str, data: bytes, *, key: str = "", interval: float = 0.0) -> Wire:
         """Return the connection on which the answer to the JSON ``data`` comes, once its head is there.
 
-        The caller gives it back. Raises ConnectionError, TimeoutError.
+        The caller gives it back. Raises ConnectionError, TimeoutError. With an ``interval`` (``Wire.ask``) the
+        connection is this request's alone.
         """
         parts = urlsplit(url)
-        wire = self._kept(url) or await _connected(parts)
+        wire = (None if interval else self._kept(url)) or await _connected(parts)
         try:
-            wire.ask(_head(parts, path, len(data), key) + data)
+            wire.ask(_head(parts, path, len(data), key, close=bool(interval)) + data, interval=interval)
             await wire.head()
         except ConnectionError:
             # What was kept with it is as old.
@@ -315,7 +327,7 @@ async def _connected(parts: SplitResult) -> Wire:
     return wire
 
 
-def _head(parts: SplitResult, path: str, size: int, key: str) -> bytes:
+def _head(parts: SplitResult, path: str, size: int, key: str, *, close: bool) -> bytes:
     host = parts.netloc.rpartition("@")[2]
     lines = [
         f"POST {parts.path.rstrip('/')}{path} HTTP/1.1",
@@ -324,6 +336,8 @@ def _head(parts: SplitResult, path: str, size: int, key: str) -> bytes:
         "Content-Type: application/json",
         f"Content-Length: {size}",
     ]
+    if close:
+        lines.append("Connection: close")
     if key:
         lines.append(f"Authorization: Bearer {key}")
     elif parts.username is not None:

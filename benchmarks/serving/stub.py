@@ -42,6 +42,8 @@ async def _answer(stream: SocketStream) -> None:
                     await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(listed), listed))
                     continue
                 await _generate(stream, json.loads(await reader.receive_exactly(size)))
+                if b"connection: close" in head:
+                    return
     except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
         return
 

@@ -150,7 +150,7 @@ class Pool:
             if remote is not None and remote.engine:
                 loaded = Resident(engine_of(name, remote, self._settings))
             elif remote is not None:
-                loaded = Resident(await url_engine(name, remote))
+                loaded = Resident(await url_engine(name, remote, interval=self._settings.serve.stream_interval))
             else:
                 loaded = await self._load_local(name)
             self._residents[name] = loaded
@@ -176,7 +176,8 @@ class Pool:
             return Address(running.url, running.token)
 
         slots = {"n": desk.size, "slots": desk.size}
-        http = HttpEngine(name, where, CHILD.model_copy(update={"context": context, **slots}))
+        can = CHILD.model_copy(update={"context": context, **slots})
+        http = HttpEngine(name, where, can, interval=self._settings.serve.stream_interval)
         return DeskEngine(http, connect, desk, reuse=self._settings.reuse_answers)
 
     async def _make_room(self, name: str) -> None:
