@@ -133,8 +133,8 @@ class ServeSettings(Frozen):
     """Memory that engines may have together; 0 takes three quarters of the machine's."""
     drain: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that running answers get to end when the server is told to stop."""
-    stream_interval: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """Seconds for which tokens of a stream that come faster wait for each other; 0 sends every token by itself."""
+    stream_interval: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Seconds for which tokens of a stream that come faster wait for each other; 0: each is sent by itself."""
     programs: Annotated[int, Field(ge=0, le=100_000)] = 256
     """Programs that are over and may still be asked for; the oldest go first."""
     program_minutes: Annotated[float, Field(ge=0)] = 60.0

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import time
 
-LEARNING = 4
+LEARNING = 2
 """Pieces whose pace is looked at before any wait for each other."""
 MOST = 32 * 1024
 """Largest mark, in bytes."""

@@ -139,9 +139,9 @@ class Wire(asyncio.Protocol):
             self.fail(ConnectionError("it sent more than its answer"))
             return
         if self._take is not None and self._between and not self._bodies:
-            # One whole chunk, as nearly all are; the parser need not see it.
-            at = data.find(b"\r\n")
-            if data[:at] == b"%x" % (len(data) - at - 4) and data.endswith(b"\r\n") and self._take(data[at + 2 : -2]):
+            # Whole chunks, as nearly all that comes; the parser need not see them.
+            body = whole_chunks(data)
+            if body and self._take(body):
                 return
         try:
             self._parser.feed_data(data)
@@ -307,6 +307,18 @@ class Wires:
         if timer is not None:
             timer.cancel()
         wire.abort()
+
+
+def whole_chunks(data: bytes) -> bytes:
+    """Return what the chunks of ``data`` hold; empty when it is not whole chunks alone, or one of them is the last."""
+    *parts, end = data.split(b"\r\n")
+    bodies = parts[1::2]
+    if end or len(parts) != 2 * len(bodies):
+        return b""
+    for size, body in zip(parts[::2], bodies, strict=True):
+        if not body or size != b"%x" % len(body):
+            return b""
+    return bodies[0] if len(bodies) == 1 else b"".join(bodies)
 
 
 async def _connected(parts: SplitResult) -> Wire:

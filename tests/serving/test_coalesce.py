@@ -89,7 +89,7 @@ def test_a_pace_that_falls_lowers_the_mark(marks: Marks) -> None:
 
 def test_what_jitters_is_not_set_again_and_again(marks: Marks) -> None:
     play(marks, [0.004, 0.006] * 100)
-    assert len(marks.noted) <= 2
+    assert 1 <= len(marks.noted) <= 8, "of two hundred pieces"
 
 
 def test_a_mark_is_bounded(marks: Marks) -> None:

@@ -18,7 +18,7 @@ from raw_engine import HEAD, ROLE, RawEngine, chunk, ending, event, playing, sai
 from shuntyard.serving.engines import Chunk, Straight, plain_texts
 from shuntyard.serving.flight import Flight
 from shuntyard.serving.server.outlet import OutletProtocol
-from shuntyard.serving.wire import MOST, Wire
+from shuntyard.serving.wire import MOST, Wire, whole_chunks
 
 CHAT = "/v1/chat/completions"
 ASKED = {"model": "raw", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -112,8 +112,18 @@ def test_what_is_more_than_text_is_read(piece: bytes) -> None:
     assert plain_texts(said("ä\n") + said("b")) == ["ä\\n".encode(), b"b"]
 
 
+@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5))
+def test_whole_chunks_are_what_a_parser_finds(bodies: list[bytes]) -> None:
+    data = b"".join(map(chunk, bodies))
+    found = whole_chunks(data)
+    # A body may hold what looks like a chunk; then the parser is asked.
+    assert found == b"".join(bodies) or (found == b"" and any(b"\r\n" in body for body in bodies))
+    assert not whole_chunks(data + b"0\r\n\r\n") and not whole_chunks(data[:-1]) and not whole_chunks(data[1:])
+
+
 def test_text_goes_the_short_way_and_usage_is_exact(past: list[bytes]) -> None:
-    with playing(RawEngine(paced(WORDS))) as engine, served(engine.settings()) as client:
+    # Each piece by itself.
+    with playing(RawEngine(paced(WORDS))) as engine, served(engine.settings(stream_interval=0)) as client:
         found = events(client.post(CHAT, json={**ASKED, "stream_options": {"include_usage": True}}))
         assert text_of(found) == "".join(WORDS)
         assert found[0]["choices"][0]["delta"]["role"] == "assistant" and found[-1]["usage"]["completion_tokens"] == 6
