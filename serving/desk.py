@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,6 +22,7 @@ import httpx
 from ..errors import StateRefused
 from ..messages import Completion
 from .engine import BATCH, SLOTS
+from .leases import Leases
 from .prompt import Prompt
 from .schedule.dispatch import GRACE, RETRY, Call, Order
 from .schedule.once import Once
@@ -33,8 +33,6 @@ from .schedule.worth import Speeds, worth_keeping
 from .supervise import Running
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
     from .predict.watch import Watch
 
 ANSWERS = 8 << 20
@@ -42,45 +40,6 @@ ANSWERS = 8 << 20
 SPAN = 1.5
 """Seconds that a short call should wait for a piece of a long prompt at most."""
 _PREFIXES = 256
-
-
-class Leases:
-    """Slots of one engine, shared with other processes by a lock file each; a lock ends with its process."""
-
-    def __init__(self, folder: Path, key: str, slots: int = SLOTS) -> None:
-        """Nothing is locked yet."""
-        from filelock import FileLock
-
-        self._locks = [FileLock(str(folder / f"{key}.slot{slot}")) for slot in range(slots)]
-        self._several = FileLock(str(folder / f"{key}.several"))
-
-    def take(self, slot: int) -> bool:
-        """Return whether the slot is now ours."""
-        return self._acquire(self._locks[slot])
-
-    def take_several(self) -> bool:
-        """Return whether we may now take one slot after the other while we hold some."""
-        return self._acquire(self._several)
-
-    def _acquire(self, lock: BaseFileLock) -> bool:
-        from filelock import Timeout
-
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return False
-        except OSError:
-            # The folder is gone, and with it every way for others to find the engine.
-            return True
-        return True
-
-    def give(self, slot: int) -> None:
-        """Let others have it."""
-        self._locks[slot].release()
-
-    def give_several(self) -> None:
-        """Let others do so."""
-        self._several.release()
 
 
 class Desk:

@@ -20,9 +20,10 @@ from ..messages import ModelInfo
 from ..protocols import Emit, Model
 from ..settings import Settings
 from . import fetch, kernels, supervise
-from .desk import Desk, Leases
+from .desk import Desk
 from .knobs import profiles
 from .knobs.knobs import Knobs, threads_of
+from .leases import Leases
 from .local import LocalModel
 from .predict.host import PaceStore
 from .predict.slots import with_slots
@@ -279,7 +280,6 @@ class Connection:
 
     async def __call__(self, distrust: bool) -> Running:
         """Return the engine, started where it is not; ``distrust`` forgets what was known of it."""
-        if self._known is None or distrust or not self._known.file.exists():
+        if self._known is None or distrust or not self._known.touch():
             self._known = await self._source.start(self.spec)
-        self._known.touch()
         return self._known

@@ -81,12 +81,16 @@ class Running:
     started: float
     file: Path
 
-    def touch(self) -> None:
-        """Note that it is used now; it will not be stopped as idle."""
+    def touch(self) -> bool:
+        """Note that it is used now, and will not be stopped as idle; False when it is no more to be found."""
         try:
             os.utime(self.file)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
         except OSError:
-            return
+            # A file that is not ours to touch, or a disk that takes nothing: the engine is there.
+            return True
+        return True
 
 
 def engines_folder(settings: Settings) -> Path:

@@ -133,7 +133,8 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Find the pieces, and hand them to whoever waits."""
-        if self._coalescer is not None:
+        if self._coalescer is not None and self.status:
+            # The head says nothing of the pace.
             self._coalescer.came(len(data))
         if self._parser is None or self.over:
             self.fail(ConnectionError("it sent more than its answer"))

@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import json
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -65,6 +66,7 @@ def _hostname(host: str) -> str:
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Tell whether an address or name is this machine for itself only."""
     if host == "localhost" or host.endswith(".localhost"):

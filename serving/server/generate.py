@@ -69,14 +69,6 @@ class Meter:
         )
 
     @property
-    def models(self) -> dict[str, Meter]:
-        """The same by the models that were called."""
-        found: dict[str, Meter] = {}
-        for tally in self.tallies:
-            found.setdefault(tally.model, Meter()).tallies.append(tally)
-        return found
-
-    @property
     def sums(self) -> tuple[int, int, int]:
         """Tokens of prompts, of completions, and of prompts that were warm, as far as they were reported."""
         return (

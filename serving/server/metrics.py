@@ -60,12 +60,11 @@ class Metrics:
         self._seconds.labels(job.endpoint).observe(time.monotonic() - meter.began)
         if meter.first:
             self._ttft.labels(job.model).observe(meter.first)
-        for model, part in meter.models.items():
-            prompt, completion, cached = part.sums
-            if prompt or completion:
-                self._tokens.labels(model, "prompt").inc(prompt)
-                self._tokens.labels(model, "cached").inc(cached)
-                self._tokens.labels(model, "completion").inc(completion)
+        for tally in meter.tallies:
+            if tally.prompt or tally.completion:
+                self._tokens.labels(tally.model, "prompt").inc(tally.prompt)
+                self._tokens.labels(tally.model, "cached").inc(tally.cached or 0)
+                self._tokens.labels(tally.model, "completion").inc(tally.completion)
 
     def counted(self, endpoint: str, status: int) -> None:
         """Count a request that ended with ``status``, and nothing else of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 import traceback
@@ -33,17 +34,20 @@ class Sent(Response):
         self._status = 0
         self._sending = 0.0
         self._done = False
+        self._watch: asyncio.TimerHandle | None = None
         self.background = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Send) -> None:
         """Answer."""
-        # The task group is the client's presence; an answer that is done ends it too.
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._presence, receive, group.cancel_scope)
+        with anyio.CancelScope() as life:
+            presence = asyncio.ensure_future(self._presence(receive, life))
+            self._watched(life)
             try:
                 await self._answered(send)
             finally:
-                group.cancel_scope.cancel()
+                presence.cancel()
+                if self._watch is not None:
+                    self._watch.cancel()
 
     @abstractmethod
     async def _answer(self, send: Send) -> None:
@@ -102,15 +106,20 @@ class Sent(Response):
         await send({"type": "http.response.body", "body": body})
         self._sending = 0.0
 
-    async def _presence(self, receive: Callable[[], Any], scope: anyio.CancelScope) -> None:
-        """End all of it when the client has left or has not read for too long."""
-        stall = self._stall
-        here = True
-        while here:
-            with anyio.move_on_after(stall / 4):
-                here = (await receive())["type"] != "http.disconnect"
-            if self._sending and time.monotonic() - self._sending > stall:
-                here = False
+    async def _presence(self, receive: Callable[[], Any], life: anyio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            continue
+        self._left(life)
+
+    def _watched(self, life: anyio.CancelScope) -> None:
+        """Look again and again whether the client still reads."""
+        if self._sending and time.monotonic() - self._sending > self._stall:
+            self._left(life)
+        else:
+            self._watch = asyncio.get_running_loop().call_later(self._stall / 4, self._watched, life)
+
+    def _left(self, life: anyio.CancelScope) -> None:
+        """End all of it: the client is gone, or has not read for too long."""
         if not self._done or self._sending:
             self._status = LEFT
-            scope.cancel()
+            life.cancel()

@@ -1,5 +1,7 @@
 """Prefixes, saved states and equal calls on a real engine: counts and texts, never times."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from shuntyard.benchmarks.sharing.engines import engine, model, states_in
 from shuntyard.events import Event, Progress
 from shuntyard.messages import Completion, Message, ModelRequest, Place
 from shuntyard.serving import fetch, supervise
-from shuntyard.serving.desk import Desk, Leases
+from shuntyard.serving.desk import Desk
+from shuntyard.serving.leases import Leases
 from shuntyard.serving.local import LocalModel
 from shuntyard.serving.prompt import Prompt
 from shuntyard.serving.schedule.dispatch import Call
@@ -257,7 +260,26 @@ async def test_a_slot_belongs_to_one_at_a_time(tmp_path: Path) -> None:
     assert theirs.take(0)
     theirs.give(0)
     theirs.give(1)
+    assert mine.take(0), "its own again"
+    (tmp_path / "k.slot0").unlink()
+    assert theirs.take(0), "one that is not found any more keeps nobody out"
+    mine.give(0)
+    assert not mine.take(0)
     gone = Leases(tmp_path / "gone" / "file", "k", 1)
     (tmp_path / "gone").write_text("in the way")
     assert gone.take(0), "a call must not hang for a lock that cannot be made"
     gone.give(0)
+
+
+def test_a_slot_is_free_when_its_holder_was_killed(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from shuntyard.serving.leases import Leases; "
+    code += "print(Leases(Path(sys.argv[1]), 'k', 1).take(0), flush=True); input()"
+    words = [sys.executable, "-P", "-c", code, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "True\n"
+        mine = Leases(tmp_path, "k", 1)
+        assert not mine.take(0)
+        holder.kill()
+        holder.wait()
+        assert mine.take(0)
+        mine.give(0)
