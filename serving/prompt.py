@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +14,10 @@ from typing import Any, Protocol
 from ..messages import ModelRequest, Place
 from .schedule.dispatch import Call
 from .schedule.warmth import WIDTH, WORTH, packed, shared
+
+_LONE = f"{secrets.token_hex(8)}-"
+_CALLS = itertools.count()
+"""What names applications of one call: nobody else can know it."""
 
 
 class Known(Protocol):
@@ -56,7 +61,7 @@ def call_of(place: Place | None, prompt: Prompt) -> Call:
     """Return the call that waits in the queue; one without a place is an application by itself."""
     if place is None or not place.run:
         priority = place.priority if place is not None else 0.0
-        app = uuid.uuid4().hex
+        app = f"{_LONE}{next(_CALLS)}"
         return Call(app=app, arrived=time.time(), priority=priority, tokens=prompt.mark, alone=True)
     return Call(
         app=place.run,

@@ -157,6 +157,8 @@ class Dispatch:
         """Return the calls that start now, each with its slot."""
         found: list[tuple[Call, int]] = []
         self._refused = False
+        if not self._waiting:
+            return found
         self._holds = {slot: hold for slot, hold in self._holds.items() if self._holding(hold, now)}
         while self._free and (best := self._best()) is not None and (free := self._open_to(best)):
             slot = self._placement.choose(best.call, free)

@@ -56,6 +56,8 @@ class Told(Placed):
     @property
     def place(self) -> Place | None:
         """Where it stands; None when it does not say."""
+        if not self.model_fields_set:
+            return None
         found = Place(**self.model_dump(exclude={"long"}))
         return found if found != Place() else None
 
