@@ -105,7 +105,9 @@ class Capabilities(Frozen):
     json_schema: bool = True
     """Takes ``response_format`` by itself."""
     grammar: bool = False
-    """Takes GBNF and llguidance grammars, which is what enforces schemas and tool choice where it does not."""
+    """Takes GBNF, and schemas for what it continues."""
+    guidance: bool = False
+    """Takes llguidance grammars too, which enforce more of a schema and leave no room for blanks."""
     render: bool = False
     """Applies the chat template, and counts tokens, without generating."""
     context: int = 0
@@ -123,10 +125,11 @@ class Capabilities(Frozen):
     lora: bool = False
 
 
-CHILD = Capabilities(tool_choice=False, grammar=True, render=True, samplers=True, n=3, slots=3)
+CHILD = Capabilities(tool_choice=False, grammar=True, guidance=True, render=True, samplers=True, n=3, slots=3)
 """The supervised llama.cpp, with the fewest slots: it takes ``tool_choice`` and does not enforce it."""
-LLAMA_SERVER = CHILD.model_copy(update={"n": 1, "slots": 0})
-"""A llama-server by URL: how many slots it has is not known, so one choice is all that surely works."""
+LLAMA_SERVER = CHILD.model_copy(update={"n": 1, "slots": 0, "guidance": False})
+"""A llama-server by URL: how many slots it has is not known, so one choice is all that surely works. Few are compiled
+with llguidance, and some end when they are sent one of its grammars."""
 KINDS = {
     "llamacpp": LLAMA_SERVER,
     "vllm": Capabilities(samplers=True),

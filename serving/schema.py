@@ -36,6 +36,8 @@ _MOST = 2.0**53
 """Bounds and divisors beyond this, either way, are left to the check."""
 _ITEMS = 5000
 
+GUIDANCE = "%llguidance"
+"""How a grammar begins that is none of GBNF."""
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BITS = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*'
 _TOKEN = re.compile(rf'(?P<string>{_BITS}")|(?P<value>-?[0-9][0-9.eE+-]*|true|false|null)|(?P<mark>[][{{}},:])')
@@ -48,7 +50,7 @@ def compact(schema: dict[str, Any]) -> str:
     It holds what the compiler enforces (``enforced``); the rest is for ``conforms``.
     """
     strict = {**enforced(schema), "x-guidance": {"whitespace_flexible": False}}
-    return f"%llguidance {{}}\nstart: %json {json.dumps(strict)}"
+    return f"{GUIDANCE} {{}}\nstart: %json {json.dumps(strict)}"
 
 
 def enforced(schema: dict[str, Any]) -> dict[str, Any]:

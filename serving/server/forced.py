@@ -9,10 +9,10 @@ from contextlib import aclosing
 from typing import Any
 
 from ..engines import Call, Chunk, Engine
-from ..schema import begins, compact, conforms
+from ..schema import begins, conforms
 from .asked import ChatRequest
 from .generate import Meter, generate
-from .offers import forced, said, sampling_body, tools
+from .offers import continued, forced, said, sampling_body, tools
 
 
 async def forced_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> AsyncGenerator[Sequence[Chunk], None]:
@@ -25,7 +25,7 @@ async def forced_chunks(engine: Engine, asked: ChatRequest, meter: Meter) -> Asy
     body = {
         **sampling_body(asked),
         "prompt": await _prompt(engine, asked, offered),
-        "grammar": compact(_schema(offered)),
+        **continued(_schema(offered), engine),
     }
     texts: dict[int, list[str]] = {}
     async with aclosing(generate(engine, Call("/completions", body), meter)) as batches:

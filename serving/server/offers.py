@@ -6,8 +6,8 @@ from typing import Any
 
 from ...errors import RequestRefused, UsageError
 from ..engines import Capabilities, Engine
+from ..schema import GUIDANCE, compact, enforced
 from ..schema import check as check_json_schema
-from ..schema import compact
 from .asked import ChatRequest, CompletionRequest, NamedTool, Sampling
 
 _PLAIN = (
@@ -34,6 +34,12 @@ def check(asked: Sampling, engine: Engine) -> None:
             name: getattr(asked, name) is not None and not can.samplers for name in ("top_k", "min_p", "repeat_penalty")
         },
     }
+    if asked.grammar is not None and asked.grammar.startswith(GUIDANCE) and can.grammar and not can.guidance:
+        raise RequestRefused(
+            f"'grammar' is one of llguidance, which the engine of {engine.name!r} is not known to have; send GBNF or a "
+            "JSON schema.",
+            param="grammar",
+        )
     for name, lacking in lacks.items():
         if lacking:
             raise RequestRefused(f"{name!r} is not offered by the engine of {engine.name!r}; leave it out.", param=name)
@@ -126,12 +132,22 @@ def chat_body(asked: ChatRequest, engine: Engine) -> dict[str, Any]:
             body["tool_choice"] = choice if isinstance(choice, str) else choice.model_dump()
         if asked.parallel_tool_calls is not None:
             body["parallel_tool_calls"] = asked.parallel_tool_calls
-    schema = schema_of(asked)
-    if schema is not None and engine.capabilities.grammar and "tools" not in body:
+    schema, can = schema_of(asked), engine.capabilities
+    if schema is None:
+        return body
+    if can.guidance and "tools" not in body:
         body["grammar"] = compact(schema)
-    elif asked.response_format is not None and schema is not None:
+    elif can.grammar:
+        # One of its keywords that a grammar cannot hold would be an error; the answer is checked for it.
+        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": enforced(schema)}}
+    elif asked.response_format is not None:
         body["response_format"] = asked.response_format.model_dump(by_alias=True, exclude_none=True)
     return body
+
+
+def continued(schema: dict[str, Any], engine: Engine) -> dict[str, Any]:
+    """The fields of a completion that must keep to ``schema``; for engines with ``grammar``."""
+    return {"grammar": compact(schema)} if engine.capabilities.guidance else {"json_schema": enforced(schema)}
 
 
 def completion_body(asked: CompletionRequest, prompt: Any) -> dict[str, Any]:

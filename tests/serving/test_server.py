@@ -114,6 +114,7 @@ def test_contents_in_parts_and_developers(client: httpx.Client, engine: FakeEngi
             "another document",
         ),
         ({"grammar": "root ::= x", "tools": TOOLS}, "grammar", "excludes"),
+        ({"grammar": '%llguidance {}\nstart: "x"'}, "grammar", "llguidance"),
         ({"top_logprobs": 2}, "top_logprobs", "logprobs=true"),
     ],
 )
@@ -144,12 +145,12 @@ def test_unknown_models_and_auto(client: httpx.Client, engine: FakeEngine) -> No
         assert "auto" in [row["id"] for row in routed.get("/v1/models").json()["data"]]
 
 
-def test_a_schema_goes_as_a_grammar_and_is_checked(client: httpx.Client, engine: FakeEngine) -> None:
+def test_a_schema_goes_to_a_llama_server_and_is_checked(client: httpx.Client, engine: FakeEngine) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     asked = {**HELLO, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
     engine.words = ['{"n":', "3}"]
     assert client.post(CHAT, json=asked).json()["choices"][0]["message"]["content"] == '{"n":3}'
-    assert "whitespace_flexible" in engine.calls[0]["grammar"] and "response_format" not in engine.calls[0]
+    assert engine.calls[0]["response_format"]["json_schema"]["schema"] == schema and "grammar" not in engine.calls[0]
     engine.words = ["not JSON"]
     broken = client.post(CHAT, json=asked)
     assert broken.status_code == 502 and broken.json()["error"]["code"] == "output_malformed"
@@ -158,7 +159,7 @@ def test_a_schema_goes_as_a_grammar_and_is_checked(client: httpx.Client, engine:
     assert client.post(CHAT, json={**asked, "max_tokens": 0}).status_code == 400
 
 
-def test_a_forced_tool_is_a_grammar_of_ours(client: httpx.Client, engine: FakeEngine) -> None:
+def test_a_forced_tool_is_a_schema_of_ours(client: httpx.Client, engine: FakeEngine) -> None:
     engine.words = ['{"name":"weather",', '"arguments":{"city":"Lund"}}']
     answer = client.post(CHAT, json={**HELLO, "tools": TOOLS, "tool_choice": "required"}).json()
     (choice,) = answer["choices"]
@@ -166,7 +167,8 @@ def test_a_forced_tool_is_a_grammar_of_ours(client: httpx.Client, engine: FakeEn
     (call,) = choice["message"]["tool_calls"]
     assert call["function"] == {"name": "weather", "arguments": '{"city": "Lund"}'}
     (sent,) = engine.calls
-    assert '"const": "weather"' in sent["grammar"] and '"const": "time"' in sent["grammar"]
+    names = [option["properties"]["name"]["const"] for option in sent["json_schema"]["anyOf"]]
+    assert names == ["weather", "time"]
     assert "Say hello to all." in sent["prompt"] and "messages" not in sent
 
 
@@ -181,7 +183,7 @@ def test_a_named_tool_is_the_only_one_and_shown_where_the_template_does_not(
     assert found[0]["delta"]["role"] == "assistant"
     assert found[0]["delta"]["tool_calls"][0]["function"]["name"] == "time"
     assert found[-1]["finish_reason"] == "stop"
-    assert "weather" not in engine.calls[0]["grammar"]
+    assert "weather" not in json.dumps(engine.calls[0]["json_schema"])
     assert "You can call these functions" in engine.calls[0]["prompt"]
 
 
@@ -211,7 +213,7 @@ def test_references_in_tools_still_lead_to_their_definitions(client: httpx.Clien
     ]
     engine.words = ['{"name":"b","arguments":{"at":3}}']
     assert client.post(CHAT, json={**HELLO, "tools": tools, "tool_choice": "required"}).status_code == 200
-    schema = json.loads(engine.calls[0]["grammar"].partition("%json ")[2])
+    schema = engine.calls[0]["json_schema"]
     jsonschema.validate({"name": "a", "arguments": {"at": "x"}}, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"name": "a", "arguments": {"at": 3}}, schema)

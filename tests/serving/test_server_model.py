@@ -18,7 +18,7 @@ from fake_engine import events, real, served, until
 from shuntyard.serving import supervise
 from shuntyard.serving.engines import CHILD, Call
 from shuntyard.serving.upstream import Address, HttpEngine
-from shuntyard.settings import ServeSettings, Settings
+from shuntyard.settings import RemoteModel, ServeSettings, Settings
 
 pytestmark = [pytest.mark.small_model, pytest.mark.timeout(600)]
 
@@ -216,3 +216,30 @@ def test_a_schema_without_any_value_is_told_at_once(client: httpx.Client) -> Non
     form = {"type": "json_schema", "json_schema": {"name": "none", "schema": {"type": "integer", "const": "a"}}}
     answer = client.post(CHAT, json={**HELLO, "max_tokens": 400, "response_format": form})
     assert answer.status_code == 502 and "allow no value" in answer.json()["error"]["message"]
+
+
+@pytest.fixture
+def far(client: httpx.Client, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    """A server before the same engine, of which it knows the address and no more."""
+    client.post(CHAT, json=HELLO)
+    engine = engine_of(settings)
+    monkeypatch.setenv("FAR_KEY", engine.token)
+    model = RemoteModel(url=f"{engine.url}/v1", key_env="FAR_KEY")
+    serve = settings.serve.model_copy(update={"models": (NAME,)})
+    with served(settings.model_copy(update={"models": {NAME: model}, "serve": serve})) as found:
+        found.timeout = httpx.Timeout(300)
+        yield found
+
+
+def test_a_llama_server_by_its_url_keeps_to_schemas_without_llguidance(far: httpx.Client) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "trip", "schema": CITIES}}
+    answer = far.post(CHAT, json={**HELLO, "max_tokens": 60, "response_format": form}).json()["choices"][0]
+    found = json.loads(answer["message"]["content"])
+    assert set(found) == {"city", "days"} and found["city"] in ("Oslo", "Rome") and 1 <= found["days"] <= 9
+    tools = [{"type": "function", "function": {"name": "book", "parameters": CITIES}}]
+    asked = {**HELLO, "max_tokens": 80, "tools": tools, "tool_choice": "required"}
+    (call,) = far.post(CHAT, json=asked).json()["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "book" and json.loads(call["function"]["arguments"])["city"] in ("Oslo", "Rome")
+    refused = far.post(CHAT, json={**HELLO, "grammar": '%llguidance {}\nstart: "x"'})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "grammar"
+    assert far.get("/v1/models/" + NAME).json()["capabilities"]["guidance"] is False
