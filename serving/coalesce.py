@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from contextlib import suppress
 
 LEARNING = 2
 """Pieces whose pace is looked at before any wait for each other."""
@@ -79,6 +80,7 @@ class Coalescer:
     def _set(self, mark: int) -> None:
         if mark == self._mark or self._transport.is_closing():
             return
-        self._mark = mark
-        # Lowered to what is already there, it wakes at once.
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
+        # Lowered to what is already there, it wakes at once. A system without it wakes for every piece.
+        with suppress(OSError):
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
+            self._mark = mark

@@ -169,8 +169,9 @@ class DeskEngine:
         raise AssertionError
 
     async def _ended(self, slot: int, prompt: Prompt) -> None:
+        # Also notes that the engine was used until now.
+        engine = await self._connect(False)
         if prompt.count:
-            engine = await self._connect(False)
             await self._desk.finished(await self._client_for(engine), slot, prompt.tokens)
 
     async def _client_for(self, engine: Running) -> httpx.AsyncClient:

@@ -179,3 +179,11 @@ def test_what_waits_is_taken_when_the_engine_falls_silent() -> None:
         if b'"10 "' in found:
             seen.set()
     assert seen.is_set() and b'"end"' in found
+
+
+def test_a_system_that_knows_no_mark_wakes_for_every_piece(marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Marks, level: int, option: int, value: int) -> None:
+        raise OSError("not here")
+
+    monkeypatch.setattr(Marks, "setsockopt", refused)
+    assert play(marks, [0.005] * 100).mark == 1
