@@ -153,10 +153,11 @@ class ChatJob:
                         for item in batch
                     ]
                 )
+        rest = DONE
         if wanted:
             usage = meter.usage
-            yield data({**head, "choices": [], "usage": usage.model_dump() if usage is not None else None})
-        yield DONE
+            rest = data({**head, "choices": [], "usage": usage.model_dump() if usage is not None else None}) + DONE
+        yield rest
 
     async def whole(self, engine: Engine, meter: Meter) -> ChatCompletion:
         """Return the whole answer."""

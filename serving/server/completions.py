@@ -35,10 +35,11 @@ class CompletionJob:
         async with aclosing(self._choices(engine, meter)) as choices:
             async for choice in choices:
                 yield data({**head, "choices": [choice]})
+        rest = DONE
         if wanted:
             usage = meter.usage
-            yield data({**head, "choices": [], "usage": usage.model_dump() if usage is not None else None})
-        yield DONE
+            rest = data({**head, "choices": [], "usage": usage.model_dump() if usage is not None else None}) + DONE
+        yield rest
 
     async def whole(self, engine: Engine, meter: Meter) -> TextCompletion:
         """Return the whole answer."""

@@ -77,7 +77,7 @@ class Generation(Sent):
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Send) -> None:
         """Answer, and count it."""
-        self._meter.outlet = scope.get("extensions", {}).get(OUTLET)
+        self._outlet = self._meter.outlet = scope.get("extensions", {}).get(OUTLET)
         await super().__call__(scope, receive, send)
         self._rooms.metrics.ended(self._job, self._status or LEFT, self._meter)
 
@@ -85,7 +85,7 @@ class Generation(Sent):
         rooms, job = self._rooms, self._job
         name, place = rooms.named(job.model, job), self._meter.place
         if place is not None and place.next:
-            rooms.pool.known(place.next)
+            rooms.pool.known(place.next, "shuntyard.next")
         async with rooms.hall.place(place), rooms.pool.using(name) as engine:
             job.model = name
             if place is not None and place.next:

@@ -140,7 +140,7 @@ class ProgramDesk:
 
         run.models(named)
         if place is not None and place.next:
-            pool.known(place.next)
+            pool.known(place.next, "shuntyard.next")
         return run
 
     def _ended(self, run: Run, task: asyncio.Task[None]) -> None:

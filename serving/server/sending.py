@@ -7,8 +7,9 @@ import sys
 import time
 import traceback
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import anyio
@@ -17,6 +18,7 @@ from starlette.responses import Response
 from ...errors import ShuntyardError
 from ...messages import Frozen
 from .events import fault_of, headers_of, status_of
+from .outlet import GONE, Outlet, Tell
 
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 STALL = 60.0
@@ -33,19 +35,20 @@ class Sent(Response):
         self._stall = stall
         self._status = 0
         self._sending = 0.0
+        self._outlet: Outlet | None = None
+        """A short way to the client, once the answer has begun."""
         self._done = False
         self._watch: asyncio.TimerHandle | None = None
         self.background = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Send) -> None:
         """Answer."""
-        with anyio.CancelScope() as life:
-            presence = asyncio.ensure_future(self._presence(receive, life))
+        tell: Tell | None = scope.get("extensions", {}).get(GONE)
+        with anyio.CancelScope() as life, self._present(receive, tell, partial(self._left, life)):
             self._watched(life)
             try:
                 await self._answered(send)
             finally:
-                presence.cancel()
                 if self._watch is not None:
                     self._watch.cancel()
 
@@ -76,6 +79,8 @@ class Sent(Response):
                 if not self._status:
                     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", **self._extra()}
                     await self._start(send, 200, headers)
+                if self._outlet is not None and self._outlet(piece):
+                    continue
                 self._sending = time.monotonic()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 self._sending = 0.0
@@ -106,10 +111,27 @@ class Sent(Response):
         await send({"type": "http.response.body", "body": body})
         self._sending = 0.0
 
-    async def _presence(self, receive: Callable[[], Any], life: anyio.CancelScope) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            continue
-        self._left(life)
+    @contextmanager
+    def _present(self, receive: Callable[[], Any], tell: Tell | None, left: Callable[[], None]) -> Iterator[None]:
+        """Have ``left`` called when the client leaves."""
+        if tell is not None:
+            tell(left)
+            try:
+                yield
+            finally:
+                tell(None)
+            return
+
+        async def presence() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                continue
+            left()
+
+        task = asyncio.ensure_future(presence())
+        try:
+            yield
+        finally:
+            task.cancel()
 
     def _watched(self, life: anyio.CancelScope) -> None:
         """Look again and again whether the client still reads."""

@@ -55,6 +55,7 @@ def test_a_place_over_http(engine: FakeEngine) -> None:
         assert wrong.status_code == 400 and "shuntyard.prio" in wrong.json()["error"]["message"]
         lost = client.post(CHAT, json=HELLO, headers={"X-Shuntyard-Next": "gpt-7"})
         assert lost.status_code == 404 and "gpt-7" in lost.json()["error"]["message"]
+        assert lost.json()["error"]["param"] == "shuntyard.next"
         assert len(engine.calls) == 1
 
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_engine import HEAD, ROLE, RawEngine, chunk, ending, event, playing, said
 
+from shuntyard.serving import upstream
 from shuntyard.serving.engines import Chunk, Straight, plain_texts
 from shuntyard.serving.flight import Flight
 from shuntyard.serving.server.outlet import OutletProtocol
@@ -27,17 +28,15 @@ WORDS = ["Grüße", " 🦜🌍", ' "quoted"', " \\ and\nlines", " data: {", " en
 
 @pytest.fixture
 def past(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What was let out the short way."""
+    """Texts that went from the engine's socket to the client's."""
     found: list[bytes] = []
-    let_out = OutletProtocol._let_out
 
-    def noted(self: OutletProtocol, data: bytes) -> bool:
-        went = let_out(self, data)
-        if went:
-            found.append(data)
-        return went
+    def noted(piece: bytes) -> list[bytes] | None:
+        texts = plain_texts(piece)
+        found.extend(texts or ())
+        return texts
 
-    monkeypatch.setattr(OutletProtocol, "_let_out", noted)
+    monkeypatch.setattr(upstream, "plain_texts", noted)
     return found
 
 
@@ -138,7 +137,7 @@ def test_what_must_be_read_goes_the_long_way(past: list[bytes], more: dict[str, 
     with playing(RawEngine(paced(['{"a"', ": 1}"]))) as engine, served(engine.settings()) as client:
         response = client.post(CHAT, json={**ASKED, **more})
     assert response.status_code == 200
-    assert ": 1}" in response.text and (not past or more.get("stream", True))
+    assert ": 1}" in response.text and not past
 
 
 @pytest.mark.parametrize("size", [1, 7, 61])
@@ -326,3 +325,15 @@ def test_an_engine_is_held_up_when_nobody_reads() -> None:
         assert len(await wire.read()) == MOST + 1 and transport.reading
 
     asyncio.run(main())
+
+
+def test_a_client_that_left_before_anybody_asked_is_told() -> None:
+    class Closing(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return True
+
+    told: list[str] = []
+    protocol = OutletProtocol.__new__(OutletProtocol)
+    protocol.transport = Closing()
+    protocol._tell(lambda: told.append("left"))
+    assert told == ["left"]
