@@ -13,6 +13,8 @@ from contextlib import suppress
 
 LEARNING = 2
 """Pieces whose pace is looked at before any wait for each other."""
+MEMORY = 4
+"""Pieces over which the pace is taken."""
 MOST = 32 * 1024
 """Largest mark, in bytes."""
 STEP = 0.25
@@ -42,8 +44,7 @@ class Coalescer:
         self._count += 1
         pieces = 1 if self._mark == 1 else max(1, round(size / self._size))
         if self._count > 1:
-            # The first pieces count as much as all before them, later ones a quarter.
-            weight = 1 / min(self._count - 1, LEARNING)
+            weight = 1 / min(self._count - 1, MEMORY)
             self._size += (size / pieces - self._size) * weight
             self._gap += ((now - self._last) / pieces - self._gap) * weight
         else:
@@ -64,18 +65,16 @@ class Coalescer:
         mark = min(round((fit - 0.5) * self._size), MOST) if fit > 1 else 1
         if abs(mark - self._mark) > STEP * self._mark:
             self._set(mark)
-        if self._mark > 1 and self._timer is None:
+        # Begun anew by every piece, so that it wakes nobody while they come.
+        self.stop()
+        if self._mark > 1:
             self._timer = asyncio.get_running_loop().call_later(2 * self._interval, self._overdue)
 
     def _overdue(self) -> None:
-        """Take what waits when it has waited for long enough."""
+        """Take what waits: it has waited for long enough."""
         self._timer = None
-        left = self._last + 2 * self._interval - time.monotonic()
-        if left > 0.001:
-            self._timer = asyncio.get_running_loop().call_later(left, self._overdue)
-        else:
-            self._count = 0
-            self._set(1)
+        self._count = 0
+        self._set(1)
 
     def _set(self, mark: int) -> None:
         if mark == self._mark or self._transport.is_closing():
