@@ -128,8 +128,8 @@ class Capabilities(Frozen):
 CHILD = Capabilities(tool_choice=False, grammar=True, guidance=True, render=True, samplers=True, n=3, slots=3)
 """The supervised llama.cpp, with the fewest slots: it takes ``tool_choice`` and does not enforce it."""
 LLAMA_SERVER = CHILD.model_copy(update={"n": 1, "slots": 0, "guidance": False})
-"""A llama-server by URL: how many slots it has is not known, so one choice is all that surely works. Few are compiled
-with llguidance, and some end when they are sent one of its grammars."""
+"""A llama-server by URL: how many slots it has is not known, so one choice is all that surely works. llama.cpp leaves
+llguidance out by default, and one build crashes when it is sent one of its grammars."""
 KINDS = {
     "llamacpp": LLAMA_SERVER,
     "vllm": Capabilities(samplers=True),

@@ -22,23 +22,12 @@ class Scheduler:
     """
 
     def __init__(
-        self,
-        slots: int,
-        *,
-        order: Order | None = None,
-        placement: Placement | None = None,
-        grace: float = GRACE,
-        eager: bool = False,
+        self, slots: int, *, order: Order | None = None, placement: Placement | None = None, grace: float = GRACE
     ) -> None:
-        """Begin with ``slots`` free slots.
-
-        ``eager`` gives a free one to whoever comes first, instead of to the best of those that come in one turn of the
-        event loop.
-        """
+        """Begin with ``slots`` free slots."""
         self._dispatch = Dispatch(slots, order or ApplicationFirst(), placement, grace=grace)
         self._granted: dict[Call, asyncio.Future[int]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._eager = eager
 
     @property
     def waiting(self) -> int:
@@ -80,11 +69,8 @@ class Scheduler:
         """Hold a slot, once ``call`` gets one."""
         granted = self._granted[call] = asyncio.get_running_loop().create_future()
         self._dispatch.submit(call)
-        if self._eager:
-            self.poke()
-        else:
-            # The others that come in the same turn of the loop are ranked together with it.
-            asyncio.get_running_loop().call_soon(self.poke)
+        # The others that come in the same turn of the loop are ranked together with it.
+        asyncio.get_running_loop().call_soon(self.poke)
         try:
             yield await granted
         finally:

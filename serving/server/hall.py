@@ -37,7 +37,7 @@ class Hall:
     async def place(self, place: Place | None = None) -> AsyncIterator[None]:
         """Hold a place while a request is answered. Raises ServerBusy at once when too many wait."""
         if self._scheduler is None:
-            self._scheduler = Scheduler(self._concurrency, grace=0.0, eager=True)
+            self._scheduler = Scheduler(self._concurrency, grace=0.0)
         self.admit()
         async with self._scheduler.slot(call_of(place, Prompt(b"", 0))):
             self._inside += 1

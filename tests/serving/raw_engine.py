@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,31 @@ def chunk(data: bytes) -> bytes:
 
 def ending(count: int) -> list[bytes]:
     return [event(FINISH), event(USAGE % (count, count + 8)), event("[DONE]")]
+
+
+def whole(words: Sequence[str]) -> Iterator[bytes]:
+    """The events of an answer."""
+    yield event(ROLE)
+    yield from map(said, words)
+    yield from ending(len(words))
+
+
+def paced(words: Sequence[str], pace: float = 0.005) -> Callable[[socket.socket, dict[str, Any]], None]:
+    """A script that sends an answer event by event."""
+
+    def script(near: socket.socket, asked: dict[str, Any]) -> None:
+        near.sendall(HEAD)
+        for piece in whole(words):
+            near.sendall(chunk(piece))
+            time.sleep(pace)
+        near.sendall(b"0\r\n\r\n")
+
+    return script
+
+
+def text_of(found: Sequence[dict[str, Any]]) -> str:
+    """What the chunks of an answer say."""
+    return "".join(item["choices"][0]["delta"].get("content") or "" for item in found if item.get("choices"))
 
 
 @dataclass
@@ -84,10 +110,11 @@ def _talk(engine: RawEngine, near: socket.socket) -> None:
     with near, near.makefile("rb") as lines:
         try:
             while first := lines.readline():
-                length = 0
+                length, last = 0, False
                 while (line := lines.readline().strip()) != b"":
                     if line.lower().startswith(b"content-length:"):
                         length = int(line.partition(b":")[2])
+                    last |= line.lower() == b"connection: close"
                 body = lines.read(length)
                 if first.startswith(b"GET"):
                     listed = b'{"data":[{"id":"inner","owned_by":"%b"}]}' % engine.owner.encode()
@@ -96,5 +123,7 @@ def _talk(engine: RawEngine, near: socket.socket) -> None:
                 engine.connections += not asked
                 asked = True
                 engine.script(near, json.loads(body))
+                if last:
+                    return
         except OSError:
             engine.left.set()

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from fake_engine import events, served
-from raw_engine import HEAD, RawEngine, chunk, playing, said
-from test_wire import ASKED, CHAT, text_of, whole
+from raw_engine import HEAD, RawEngine, chunk, paced, playing, said, text_of
 
 from shuntyard.serving import coalesce
 from shuntyard.serving.coalesce import LEARNING, MOST, Coalescer
 from shuntyard.serving.wire import Wire, Wires
 
+CHAT = "/v1/chat/completions"
+ASKED = {"model": "raw", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
 QUICK = 0.002
 INTERVAL = 0.02
 
@@ -109,24 +110,18 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def paced(count: int) -> Callable[[socket.socket, dict[str, Any]], None]:
-    def script(near: socket.socket, asked: dict[str, Any]) -> None:
-        near.sendall(HEAD)
-        for piece in whole([f"{number} " for number in range(count)]):
-            near.sendall(chunk(piece))
-            time.sleep(QUICK)
-        near.sendall(b"0\r\n\r\n")
-        near.shutdown(socket.SHUT_RDWR)
-
-    return script
+NUMBERS = [f"{number} " for number in range(100)]
 
 
 @pytest.mark.parametrize(("interval", "together"), [(0.02, True), (0.0, False)])
 def test_a_reader_is_woken_for_several(monkeypatch: pytest.MonkeyPatch, interval: float, together: bool) -> None:
     sizes = counted(monkeypatch)
-    with playing(RawEngine(paced(100))) as engine, served(engine.settings(stream_interval=interval)) as client:
+    with (
+        playing(RawEngine(paced(NUMBERS, QUICK))) as engine,
+        served(engine.settings(stream_interval=interval)) as client,
+    ):
         found = events(client.post(CHAT, json=ASKED))
-    assert text_of(found) == "".join(f"{number} " for number in range(100))
+    assert text_of(found) == "".join(NUMBERS)
     assert (len(sizes) < 50) is together
 
 
@@ -140,7 +135,7 @@ def test_other_engines_connections_are_kept_and_read_piece_by_piece(monkeypatch:
         ask(self, data, interval=interval)
 
     monkeypatch.setattr(Wire, "ask", noted)
-    with playing(RawEngine(paced(5), owner="vllm")) as engine, served(engine.settings()) as client:
+    with playing(RawEngine(paced(NUMBERS[:5]), owner="vllm")) as engine, served(engine.settings()) as client:
         assert text_of(events(client.post(CHAT, json=ASKED))) == "0 1 2 3 4 "
     assert len(asked) == 1 and b"Connection: close" not in asked[0]
 
@@ -157,7 +152,7 @@ def streamed(script: Callable[[socket.socket, dict[str, Any]], None], interval: 
 
 def test_the_end_of_an_answer_waits_for_nothing() -> None:
     # Half a minute is far beyond what the test waits for.
-    assert b"".join(streamed(paced(60), 30.0)).count(b"data: ") == 64
+    assert b"".join(streamed(paced(NUMBERS[:60], QUICK), 30.0)).count(b"data: ") == 64
 
 
 def test_what_waits_is_taken_when_the_engine_falls_silent() -> None:

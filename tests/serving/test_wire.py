@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,11 +13,13 @@ import pytest
 from fake_engine import events, served, until
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_engine import HEAD, ROLE, RawEngine, chunk, ending, event, playing, said
+from raw_engine import HEAD, ROLE, RawEngine, chunk, ending, event, paced, playing, said, text_of, whole
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shuntyard.serving import upstream
 from shuntyard.serving.engines import Chunk, Straight, plain_texts
 from shuntyard.serving.flight import Flight
+from shuntyard.serving.server import run
 from shuntyard.serving.server.outlet import OutletProtocol
 from shuntyard.serving.wire import MOST, Wire, whole_chunks
 
@@ -38,27 +40,6 @@ def past(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     monkeypatch.setattr(upstream, "plain_texts", noted)
     return found
-
-
-def whole(words: Sequence[str]) -> Iterator[bytes]:
-    yield event(ROLE)
-    yield from map(said, words)
-    yield from ending(len(words))
-
-
-def paced(words: Sequence[str], pace: float = 0.005) -> Callable[[socket.socket, dict[str, Any]], None]:
-    def script(near: socket.socket, asked: dict[str, Any]) -> None:
-        near.sendall(HEAD)
-        for piece in whole(words):
-            near.sendall(chunk(piece))
-            time.sleep(pace)
-        near.sendall(b"0\r\n\r\n")
-
-    return script
-
-
-def text_of(found: Sequence[dict[str, Any]]) -> str:
-    return "".join(item["choices"][0]["delta"].get("content") or "" for item in found if item.get("choices"))
 
 
 @given(st.data())
@@ -337,3 +318,15 @@ def test_a_client_that_left_before_anybody_asked_is_told() -> None:
     protocol.transport = Closing()
     protocol._tell(lambda: told.append("left"))
     assert told == ["left"]
+
+
+def test_a_server_without_the_short_ways_sends_the_same_and_sees_who_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "OutletProtocol", HttpToolsProtocol)
+    with playing(RawEngine(paced(WORDS))) as engine, served(engine.settings()) as client:
+        found = events(client.post(CHAT, json={**ASKED, "stream_options": {"include_usage": True}}))
+        assert text_of(found) == "".join(WORDS) and found[-1]["usage"]["completion_tokens"] == 6
+        engine.script = paced(["word "] * 5000)
+        with client.stream("POST", CHAT, json=ASKED) as response:
+            next(response.iter_bytes())
+        assert engine.left.wait(5.0)
+        until(lambda: 'status="499"' in client.get("/metrics").text)
